@@ -1,0 +1,55 @@
+package record
+
+// Laterality is the eye: R (right, OD) or L (left, OS).
+type Laterality string
+
+// Eyes.
+const (
+	RightEye Laterality = "R"
+	LeftEye  Laterality = "L"
+)
+
+// Sex as DICOM PatientSex (0010,0040).
+type Sex string
+
+// AnalysisStatus says whether an analysed image has measures.
+type AnalysisStatus string
+
+// Outcomes of an analysis that ran.
+const (
+	Measured   AnalysisStatus = "measured"
+	Ungradable AnalysisStatus = "ungradable"
+)
+
+// ReportStatus is the state of a report version, as in FHIR.
+type ReportStatus string
+
+// States of a report.
+const (
+	Preliminary ReportStatus = "preliminary"
+	Final       ReportStatus = "final"
+	Amended     ReportStatus = "amended"
+)
+
+// ImageStatus is the state of an image within a report.
+type ImageStatus string
+
+// States of an image.
+const (
+	ImagePending     ImageStatus = "pending"
+	ImageMeasured    ImageStatus = "measured"
+	ImageUngradable  ImageStatus = "ungradable"
+	ImageNotAnalysed ImageStatus = "not-analysed"
+	ImageFailed      ImageStatus = "failed"
+)
+
+// Names of the documents: the value of their `schema` field.
+const (
+	InstanceSchema   = "noctua.instance.v1"
+	DuplicateSchema  = "noctua.duplicate.v1"
+	QuarantineSchema = "noctua.quarantine.v1"
+	ResultSchema     = "noctua.result.v1"
+	FailureSchema    = "noctua.failure.v1"
+	ReportSchema     = "noctua.report.v1"
+	ModelSchema      = "noctua.model.v1"
+)

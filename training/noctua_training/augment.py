@@ -1,0 +1,201 @@
+"""Random training crops.
+
+Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
+(rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
+interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma, with
+the picture's mean and deviation recomputed from its histogram) and after it (gain, offset, illumination, sharpness, noise).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .canvas import canvas_mask, to_canvas
+from .data import Picture, class_planes
+
+LEVEL_FOV_PX = (512, 768, 1152)
+_LEVEL_MARGIN_PX = 32
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the augmentation. Pairs are uniform, or log-uniform where the name says factor."""
+
+    crop_px: int = 256
+    fov_px: float = 768.0
+    scale_factor: tuple[float, float] = (0.6, 1.5)
+    stretch_factor: tuple[float, float] = (0.93, 1.07)
+    gamma_factor: tuple[float, float] = (0.65, 1.5)
+    gamma_share: float = 0.6
+    contrast_factor: tuple[float, float] = (0.65, 1.45)
+    channel_gain_factor: tuple[float, float] = (0.8, 1.25)
+    offset: float = 0.3
+    illumination: float = 0.5
+    blur_sigma_px: tuple[float, float] = (0.3, 1.8)
+    blur_share: float = 0.45
+    sharpen: tuple[float, float] = (0.2, 1.0)
+    sharpen_share: float = 0.2
+    noise: float = 0.15
+    grey_share: float = 0.05
+
+
+@dataclass
+class Level:
+    """A picture at one width: uint8 tensor [3 + C + 1, S, S] of RGB, class planes (0..255) and FOV mask (0 or 255)."""
+
+    fov_px: int
+    planes: torch.Tensor
+
+
+@dataclass
+class Prepared:
+    """A training picture ready to be cropped."""
+
+    key: str
+    dataset: str
+    levels: list[Level]
+    histogram: torch.Tensor  # [3, 256] counts inside the field of view
+
+    def statistics(self, gamma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation per channel inside the FOV after ``255·(v/255)**gamma``."""
+        values = 255.0 * (torch.arange(256, dtype=torch.float64)[None] / 255.0) ** gamma.double()[:, None]
+        share = self.histogram / self.histogram.sum(dim=1, keepdim=True)
+        mean = (share * values).sum(dim=1)
+        var = (share * (values - mean[:, None]) ** 2).sum(dim=1)
+        return mean.float(), var.sqrt().clamp(min=1.0).float()
+
+
+def prepare(key: str, dataset: str, picture: Picture, classes: Sequence[str], widths=LEVEL_FOV_PX) -> Prepared:
+    """Resamples a picture and its soft labels to every level."""
+    target = class_planes(picture.labels, classes).transpose(1, 2, 0) * 255.0
+    stacked = np.concatenate([picture.rgb.astype(np.float32), target], axis=2)
+    levels = []
+    histogram = None
+    for width in widths:
+        size = width + _LEVEL_MARGIN_PX
+        canvas = to_canvas(stacked, picture.geometry, width, size)
+        mask = canvas_mask(picture.geometry, width, size)
+        planes = np.concatenate([np.rint(canvas), mask[:, :, None] * 255.0], axis=2).clip(0, 255).astype(np.uint8)
+        levels.append(Level(width, torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))))
+        inside = planes[mask][:, :3]
+        histogram = np.stack([np.bincount(inside[:, c], minlength=256) for c in range(3)])
+    return Prepared(key, dataset, levels, torch.from_numpy(histogram).double())
+
+
+class Sampler:
+    """Draws augmented batches; its whole state is one ``torch.Generator``, so a run resumes exactly."""
+
+    def __init__(self, pictures: Sequence[Prepared], config: AugmentConfig, generator: torch.Generator) -> None:
+        if not pictures:
+            raise ValueError("no pictures to train on")
+        self.config = config
+        self.generator = generator
+        # Every data set is drawn equally often, however many pictures it has.
+        self.groups = [[p for p in pictures if p.dataset == d] for d in sorted({p.dataset for p in pictures})]
+
+    def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images [N, 3, s, s], soft class targets [N, C, s, s], FOV weights [N, 1, s, s]."""
+        crops = [self._crop() for _ in range(size)]
+        return tuple(torch.stack(part) for part in zip(*crops, strict=True))
+
+    def _uniform(self, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> torch.Tensor:
+        return torch.rand(shape, generator=self.generator) * (high - low) + low
+
+    def _factor(self, span: tuple[float, float], shape: tuple[int, ...] = ()) -> torch.Tensor:
+        return torch.exp(self._uniform(math.log(span[0]), math.log(span[1]), shape))
+
+    def _chance(self, share: float) -> bool:
+        return float(self._uniform()) < share
+
+    def _index(self, count: int) -> int:
+        return int(torch.randint(count, (), generator=self.generator))
+
+    def _crop(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        group = self.groups[self._index(len(self.groups))]
+        picture = group[self._index(len(group))]
+        planes = self._affine(picture)
+        fov = (planes[-1:] > 127.5).float()
+        target = planes[3:-1] / 255.0
+        return self._colour(planes[:3], picture, fov), target, fov
+
+    def _affine(self, picture: Prepared) -> torch.Tensor:
+        c = self.config
+        scale = float(self._factor(c.scale_factor))
+        wanted = c.fov_px * scale
+        level = next((lv for lv in picture.levels if lv.fov_px >= 0.98 * wanted), picture.levels[-1])
+        zoom = level.fov_px / wanted  # level pixels per crop pixel
+
+        angle = float(self._uniform(0, 2 * math.pi))
+        stretch = float(self._factor(c.stretch_factor))
+        flip = -1.0 if self._chance(0.5) else 1.0
+        cos, sin = math.cos(angle), math.sin(angle)
+        matrix = torch.tensor([[cos * stretch * flip, -sin / stretch], [sin * stretch * flip, cos / stretch]]) * zoom
+
+        # Crop centres are uniform in the disc, a little inside its border.
+        size = level.planes.shape[-1]
+        distance = 0.95 * level.fov_px / 2 * math.sqrt(float(self._uniform()))
+        direction = float(self._uniform(0, 2 * math.pi))
+        centre = torch.tensor([math.cos(direction), math.sin(direction)]) * distance + size / 2
+
+        offset = torch.arange(c.crop_px, dtype=torch.float32) + 0.5 - c.crop_px / 2
+        grid_y, grid_x = torch.meshgrid(offset, offset, indexing="ij")
+        position = torch.stack([grid_x, grid_y], dim=-1) @ matrix.T + centre
+
+        # Only the crop's bounding box is converted to float; outside it nothing is read.
+        low = (position.amin(dim=(0, 1)).floor().long() - 1).clamp(0, size - 2)
+        high = (position.amax(dim=(0, 1)).ceil().long() + 2).clamp(2, size)
+        low = torch.minimum(low, high - 2)
+        box = level.planes[:, low[1] : high[1], low[0] : high[0]].float()
+        extent = torch.tensor([box.shape[2], box.shape[1]], dtype=torch.float32)
+        grid = 2 * (position - low) / extent - 1
+        return F.grid_sample(box[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+
+    def _colour(self, rgb: torch.Tensor, picture: Prepared, fov: torch.Tensor) -> torch.Tensor:
+        c = self.config
+        gamma = torch.ones(3)
+        if self._chance(c.gamma_share):
+            gamma = self._factor(c.gamma_factor) * self._factor((0.85, 1.18), (3,))
+        mean, std = picture.statistics(gamma)
+        x = 255.0 * (rgb.clamp(0, 255) / 255.0) ** gamma[:, None, None]
+        x = (x - mean[:, None, None]) / std[:, None, None]
+        if self._chance(c.grey_share):
+            x = x[1:2].expand(3, -1, -1).clone()
+
+        if self._chance(c.blur_share):
+            x = gaussian_blur(x, float(self._uniform(*c.blur_sigma_px)))
+        if self._chance(c.sharpen_share):
+            x = x + self._uniform(*c.sharpen) * (x - gaussian_blur(x, float(self._uniform(0.7, 2.0))))
+
+        gain = self._factor(c.contrast_factor) * self._factor(c.channel_gain_factor, (3, 1, 1))
+        offset = self._uniform(-c.offset, c.offset, (3, 1, 1))
+        x = x * gain + offset
+        x = x * torch.exp(0.5 * c.illumination * self._lowpass(1)) + c.illumination * self._lowpass(3)
+        noise = float(self._uniform(0, c.noise))
+        grain = torch.randn(x.shape, generator=self.generator)
+        if self._chance(0.5):
+            grain = 2.0 * gaussian_blur(grain, 0.8)  # compressed and demosaiced pictures have coarse grain
+        return (x + noise * grain) * fov
+
+    def _lowpass(self, channels: int) -> torch.Tensor:
+        coarse = torch.randn((1, channels, 4, 4), generator=self.generator) * self._uniform()
+        if channels == 3:  # light changes all channels mostly alike
+            coarse = 0.7 * coarse.mean(dim=1, keepdim=True) * math.sqrt(3) + 0.5 * coarse
+        crop = self.config.crop_px
+        return F.interpolate(coarse, size=(crop, crop), mode="bicubic", align_corners=False)[0] * 0.6
+
+
+def gaussian_blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Separable Gaussian blur of [C, H, W], border replicated."""
+    radius = max(1, math.ceil(2.5 * sigma))
+    position = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    y = F.pad(x[:, None], (radius,) * 4, mode="replicate")
+    y = F.conv2d(y, kernel.view(1, 1, 1, -1))
+    return F.conv2d(y, kernel.view(1, 1, -1, 1))[:, 0]

@@ -1,0 +1,74 @@
+"""The networks. Each takes a normalised RGB canvas [N, 3, H, W] and returns one logit a class, [N, C, H, W].
+
+Class names are data (they travel in the checkpoint and the manifest); a network only knows their number.
+H and W must be multiples of ``2 ** (levels - 1)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with batch norm, and a 1×1 shortcut where the width changes."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.act(self.norm1(self.conv1(x)))
+        return self.act(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResidualUNet(nn.Module):
+    """U-Net of residual blocks; ``widths`` are the channels of the levels from the finest to the coarsest."""
+
+    def __init__(self, classes: int, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
+        super().__init__()
+        inputs = [3, *widths[:-1]]
+        self.encoder = nn.ModuleList(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True))
+        self.pool = nn.MaxPool2d(2)
+        pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for deep, shallow in pairs)
+        self.decoder = nn.ModuleList(ResidualBlock(2 * shallow, shallow) for _, shallow in pairs)
+        self.head = nn.Conv2d(widths[0], classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else self.pool(x))
+            skips.append(x)
+        skips.pop()
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([up(x), skips.pop()], dim=1))
+        return self.head(x)
+
+
+ARCHITECTURES = {
+    "res-unet": lambda classes: ResidualUNet(classes),
+    "res-unet-tiny": lambda classes: ResidualUNet(classes, (4, 8)),
+}
+"""Networks by the name that ``--arch`` takes. ``res-unet-tiny`` is for tests and dry runs."""
+
+
+def build(name: str, classes: int) -> nn.Module:
+    """A network by name, for ``classes`` classes."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"no architecture {name!r}: choose one of {', '.join(sorted(ARCHITECTURES))}")
+    if classes < 2:
+        raise ValueError("a network needs at least two classes: background and one more")
+    return ARCHITECTURES[name](classes)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trained weights (running statistics of batch norm not counted)."""
+    return sum(p.numel() for p in model.parameters())
