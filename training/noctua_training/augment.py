@@ -2,8 +2,9 @@
 
 Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
 (rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
-interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma, with
-the picture's mean and deviation recomputed from its histogram) and after it (gain, offset, illumination, sharpness, noise).
+interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma,
+with the picture's mean and deviation recomputed from its histogram) and after it (gain, offset, illumination,
+sharpness, noise).
 """
 
 from __future__ import annotations
@@ -137,11 +138,8 @@ class Sampler:
         cos, sin = math.cos(angle), math.sin(angle)
         matrix = torch.tensor([[cos * stretch * flip, -sin / stretch], [sin * stretch * flip, cos / stretch]]) * zoom
 
-        # Crop centres are uniform in the disc, a little inside its border.
         size = level.planes.shape[-1]
-        distance = 0.95 * level.fov_px / 2 * math.sqrt(float(self._uniform()))
-        direction = float(self._uniform(0, 2 * math.pi))
-        centre = torch.tensor([math.cos(direction), math.sin(direction)]) * distance + size / 2
+        centre = self._centre(level)
 
         offset = torch.arange(c.crop_px, dtype=torch.float32) + 0.5 - c.crop_px / 2
         grid_y, grid_x = torch.meshgrid(offset, offset, indexing="ij")
@@ -155,6 +153,17 @@ class Sampler:
         extent = torch.tensor([box.shape[2], box.shape[1]], dtype=torch.float32)
         grid = 2 * (position - low) / extent - 1
         return F.grid_sample(box[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+
+    def _centre(self, level: Level) -> torch.Tensor:
+        """A crop centre, uniform in the disc a little inside its border, and inside the cuts."""
+        size = level.planes.shape[-1]
+        for _ in range(20):  # a field of view that fills less than 1/5 of its own circle does not occur
+            distance = 0.88 * level.fov_px / 2 * math.sqrt(float(self._uniform()))
+            direction = float(self._uniform(0, 2 * math.pi))
+            x, y = size / 2 + distance * math.cos(direction), size / 2 + distance * math.sin(direction)
+            if level.planes[-1, int(y), int(x)] > 0:
+                return torch.tensor([x, y])
+        return torch.tensor([size / 2, size / 2])
 
     def _colour(self, rgb: torch.Tensor, picture: Prepared, fov: torch.Tensor) -> torch.Tensor:
         c = self.config

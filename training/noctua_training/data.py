@@ -215,7 +215,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def load(sample: Sample) -> Picture:
-    """Decodes a sample and fits its field of view: from the set's own mask, or found in the picture if there is none."""
+    """Decodes a sample and fits its field of view, from the set's own mask or, without one, from the picture."""
     rgb = read_rgb(sample.image)
     labels = {name: read_mask(path) for name, path in sample.labels.items()}
     fov = read_mask(sample.fov) if sample.fov else detect_mask(rgb)

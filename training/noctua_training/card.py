@@ -1,0 +1,116 @@
+"""The model card, written from the manifest and the training state. It states only what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_START, _END = "<!-- metrics: written by `record` -->", "<!-- end of metrics -->"
+_COLUMNS = ("dice", "auc", "sensitivity", "specificity", "mcc", "worst picture dice")
+
+
+def render(
+    manifest: dict[str, Any],
+    state: dict[str, Any],
+    sets: Sequence[dict[str, Any]],
+    table: Sequence[dict[str, float]],
+    golden_origin: str,
+    difference: float,
+) -> str:
+    """The whole card as Markdown."""
+    config = state["config"]
+    parts = [
+        f"# {manifest['name']} {manifest['version']}",
+        "Finds retinal blood vessels in colour fundus photographs. Written by `python -m noctua_training export`; "
+        "machine-readable in `manifest.json`.",
+        "## Use",
+        "A screening aid: masks and measures for a professional to look at. It makes no diagnosis and is not a medical "
+        "device. Not meant for fluorescein angiograms, ultra-wide-field pictures, pictures without a visible round "
+        "field of view, or anything but retinas; it does not notice by itself that a picture is none.",
+        "## Input and output",
+        f"RGB photograph, field of view brought to {manifest['input']['fov_diameter_px']} px on a canvas of "
+        f"{manifest['input']['width_px']} × {manifest['input']['height_px']} px (triangle filter with antialiasing), "
+        "each channel normalised by mean and deviation inside the field of view. Output: softmax over "
+        f"{', '.join(manifest['output']['classes'])}. A pixel is vessel from probability {manifest['threshold']:.2f}. "
+        "Label pixels at a canvas pixel were averaged in training, so on very thin vessels the probability is the "
+        "covered share.",
+        "## Network and training",
+        f"`{manifest['architecture']}`, {manifest['parameters']:,} weights, batch norm folded in the ONNX file. "
+        f"{state['step']:,} of {config['steps']:,} steps, batch {config['batch']} crops of "
+        f"{config['augment']['crop_px']} px, AdamW {config['learning_rate']:g} with cosine decay, averaged weights "
+        f"(decay {config['ema_decay']:g}); cross-entropy with soft labels + {config['dice_weight']:g} Dice inside the "
+        f"field of view. {state['seconds'] / 60:.0f} minutes on two shared CPU cores. Augmentation: rotation, flips, "
+        "scale, stretch, gamma, gain, offset, low-frequency illumination, blur, sharpening, noise, sometimes one grey "
+        "channel; ranges in `training/noctua_training/augment.py`.",
+        "![loss and validation Dice over the steps](curves.png)",
+        "The training loss is measured on augmented crops, the validation loss on whole untouched pictures, so the two "
+        "curves are not on one scale.",
+        "## Data",
+        _data_table(manifest, sets),
+        "Test pictures (CHASE_DB1 11–14, HRF 06–15) decided nothing: not the checkpoint, not the threshold.",
+        "## Threshold",
+        _threshold_text(manifest, table),
+        "## Figures",
+        f"{_START}\n{_END}",
+        "## Golden tensors",
+        f"`golden_input.f32` is a crop of {golden_origin}, preprocessed as above; `golden_output.f32` is what PyTorch "
+        f"gives for it. At export ONNX Runtime and PyTorch differed by at most {difference:.1e} on random inputs of "
+        "three shapes.",
+        "## Known weaknesses",
+        "- Two cameras only (Nidek NM-200-D, Canon CR-1), one observer each, two European centres. Not measured on any "
+        "other camera or group. An earlier network of a similar recipe kept its ranking of pixels on softer cameras "
+        "(AUC) but found fewer thin vessels there at its threshold; expect the same here until it is measured.\n"
+        "- The very thinnest vessels of pictures with more than 768 px across the field of view are below the canvas's "
+        "resolution.\n"
+        "- No quality or out-of-range alarm inside the model.",
+    ]
+    return with_metrics("\n\n".join(parts) + "\n", manifest)
+
+
+def with_metrics(text: str, manifest: dict[str, Any]) -> str:
+    """The card with its table of figures rewritten from the manifest."""
+    head, rest = text.split(_START, 1)
+    tail = rest.split(_END, 1)[1]
+    return f"{head}{_START}\n{_metrics_table(manifest)}\n{_END}{tail}"
+
+
+def _metrics_table(manifest: dict[str, Any]) -> str:
+    groups: dict[tuple[str, str, str], dict[str, float]] = {}
+    for metric in manifest["metrics"]:
+        key = (metric["set"], metric["protocol"], metric.get("command", ""))
+        groups.setdefault(key, {})[metric["name"]] = metric["value"]
+    if not groups:
+        return "None measured yet."
+    lines = ["| set | " + " | ".join(_COLUMNS) + " |", "|---" * (len(_COLUMNS) + 1) + "|"]
+    notes: list[str] = []
+    for (name, protocol, command), values in groups.items():
+        note = f"{protocol}." + (f" Command, from the repository's root: `{command}`" if command else "")
+        if note not in notes:
+            notes.append(note)
+        cells = [f"{values[c]:.4f}" if c in values else "–" for c in _COLUMNS]
+        lines.append(f"| {name} ({notes.index(note) + 1}) | " + " | ".join(cells) + " |")
+    lines.append("")
+    lines += [f"({i}) {note[0].upper()}{note[1:]}  " for i, note in enumerate(notes, 1)]
+    return "\n".join(lines)
+
+
+def _data_table(manifest: dict[str, Any], sets: Sequence[dict[str, Any]]) -> str:
+    lines = ["| set | pictures with gradient | validation pictures | licence | source |", "|---|---|---|---|---|"]
+    for entry, part in zip(manifest["training_data"], sets, strict=True):
+        held = ", ".join(part["validation"]) or "–"
+        lines.append(f"| {entry['name']} | {len(part['fit'])} | {held} | {entry['licence']} | "
+                     f"{entry.get('citation', '–')} |")
+    return "\n".join(lines)
+
+
+def _threshold_text(manifest: dict[str, Any], table: Sequence[dict[str, float]]) -> str:
+    if not table:
+        return f"{manifest['threshold']:.2f}, given by hand at export."
+    names = [k for k in table[0] if k not in ("threshold", "mean")]
+    near = [r for r in table if abs(r["threshold"] - manifest["threshold"]) <= 0.101 or r["threshold"] in (0.3, 0.5)]
+    lines = ["Highest mean over the data sets of the pooled Dice at native resolution, on the validation pictures "
+             "alone, grid 0.20 … 0.70 in steps of 0.02:", "",
+             "| threshold | " + " | ".join(names) + " | mean |", "|---" * (len(names) + 2) + "|"]
+    for row in near:
+        lines.append(f"| {row['threshold']:.2f} | " + " | ".join(f"{row[n]:.4f}" for n in [*names, "mean"]) + " |")
+    return "\n".join(lines)

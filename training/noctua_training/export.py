@@ -1,0 +1,275 @@
+"""From a training run to a model folder: ONNX, manifest, golden tensors, curves, model card."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from . import card
+from .canvas import CANVAS_PX, FOV_DIAMETER_PX, canvas_mask, detect_mask, fit_geometry, normalise, to_canvas
+from .data import find_samples, licence_of
+from .evaluate import choose_threshold
+from .model import ResidualBlock, parameter_count
+from .predict import open_model
+from .train import averaged_model, read_checkpoint
+
+OPSET = 17
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+GOLDEN_PX = 128
+GOLDEN_TOLERANCE = 1e-4
+SPATIAL_MULTIPLE = 32
+
+_CITATIONS = {
+    "chase": "Fraz et al., IEEE Trans. Biomed. Eng. 59(9), 2012 (Kingston University)",
+    "hrf": "Budai et al., Int. J. Biomed. Imaging 2013, 154860 (FAU Erlangen)",
+}
+
+
+class Probabilities(nn.Module):
+    """The exported graph: network and softmax over the classes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.model(image).softmax(dim=1)
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A copy in which every batch norm of a residual block is folded into the convolution before it."""
+    model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
+    for block in (m for m in model.modules() if isinstance(m, ResidualBlock)):
+        block.conv1, block.norm1 = fuse_conv_bn_eval(block.conv1, block.norm1), nn.Identity()
+        block.conv2, block.norm2 = fuse_conv_bn_eval(block.conv2, block.norm2), nn.Identity()
+    return model
+
+
+def write_onnx(model: nn.Module, path: Path) -> None:
+    """Writes the folded network with softmax; N, H and W are dynamic. A half-written file is never left behind."""
+    import onnx
+
+    part = path.with_name(path.name + ".part")
+    torch.onnx.export(
+        Probabilities(folded(model)).eval(),
+        (torch.zeros(1, 3, GOLDEN_PX, GOLDEN_PX),),
+        str(part),
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAME],
+        dynamic_axes={
+            INPUT_NAME: {0: "N", 2: "H", 3: "W"},
+            OUTPUT_NAME: {0: "N", 2: "H", 3: "W"},
+        },
+        opset_version=OPSET,
+        do_constant_folding=True,
+        dynamo=False,  # the older exporter needs no further package and writes the same small graph
+    )
+    onnx.checker.check_model(str(part), full_check=True)
+    os.replace(part, path)
+
+
+def check_against_torch(model: nn.Module, path: Path, shapes=((1, 128, 128), (2, 96, 160), (1, 800, 800))) -> float:
+    """Largest difference between ONNX Runtime and PyTorch over several shapes; raises beyond the golden tolerance."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    reference = Probabilities(model).eval()
+    rng = np.random.default_rng(7)
+    worst = 0.0
+    for n, h, w in shapes:
+        image = rng.standard_normal((n, 3, h, w), dtype=np.float32)
+        ours = session.run([OUTPUT_NAME], {INPUT_NAME: image})[0]
+        with torch.no_grad():
+            theirs = reference(torch.from_numpy(image)).numpy()
+        worst = max(worst, float(np.abs(ours - theirs).max()))
+    if worst > GOLDEN_TOLERANCE:
+        raise ValueError(f"ONNX Runtime and PyTorch differ by {worst:.2e}, more than {GOLDEN_TOLERANCE}")
+    return worst
+
+
+def golden_input() -> tuple[np.ndarray, str]:
+    """Network input [1, 3, 128, 128] and where it comes from: the CC0 retina photograph, or a drawn stand-in."""
+    try:
+        from skimage import data
+
+        rgb, origin = data.retina(), "the CC0 retina photograph of scikit-image (skimage.data.retina, Mikael Häggström)"
+    except (ImportError, OSError, ValueError) as fault:
+        print(f"note: skimage.data.retina is not to be had ({fault}); golden tensors use a drawn picture",
+              file=sys.stderr)
+        rgb, origin = _drawn_retina(), "a drawn disc with dark branches"
+    geometry = fit_geometry(detect_mask(rgb))
+    canvas = normalise(to_canvas(rgb, geometry), canvas_mask(geometry))
+    low = (CANVAS_PX - GOLDEN_PX) // 2
+    crop = canvas[None, :, low : low + GOLDEN_PX, low : low + GOLDEN_PX]
+    return np.ascontiguousarray(crop, dtype="<f4"), origin
+
+
+def _drawn_retina(size: int = 600) -> np.ndarray:
+    y, x = np.mgrid[0:size, 0:size] + 0.5 - size / 2
+    inside = np.hypot(x, y) < 0.47 * size
+    shade = 1 - 0.4 * np.hypot(x, y) / size
+    vessel = np.exp(-(((y - 40 * np.sin(x / 60)) / 5) ** 2)) + np.exp(-(((x - 30 * np.sin(y / 40)) / 3) ** 2))
+    planes = [level * shade * (1 - depth * np.clip(vessel, 0, 1))
+              for level, depth in ((190, 0.15), (110, 0.4), (60, 0.3))]
+    return (np.stack(planes, axis=2) * inside[:, :, None]).astype(np.uint8)
+
+
+def export(
+    run: Path,
+    checkpoint: str,
+    out: Path,
+    version: str,
+    threshold: float | None,
+    data: Sequence[Path] | None,
+    licence: str,
+) -> Path:
+    """The ``export`` command. Returns the model folder; everything in it is checked before it returns."""
+    state = read_checkpoint(run / checkpoint)
+    if threshold is None and not data:
+        raise ValueError("no threshold: give --data with the validation pictures, or --threshold")
+    config, classes = state["config"], list(state["config"]["classes"])
+    model = averaged_model(config, state["average"]).to(memory_format=torch.contiguous_format)
+    out.mkdir(parents=True, exist_ok=True)
+
+    write_onnx(model, out / "model.onnx")
+    difference = check_against_torch(model, out / "model.onnx")
+    image, origin = golden_input()
+    with torch.no_grad():
+        expected = Probabilities(model)(torch.from_numpy(image)).numpy().astype("<f4")
+    (out / "golden_input.f32").write_bytes(image.tobytes())
+    (out / "golden_output.f32").write_bytes(np.ascontiguousarray(expected).tobytes())
+
+    sets = json.loads((run / "samples.json").read_text(encoding="utf-8"))
+    table: list[dict[str, float]] = []
+    manifest: dict[str, Any] = {
+        "schema": "noctua.model.v1",
+        "name": out.name,
+        "version": version,
+        "file": "model.onnx",
+        "sha256": hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest(),
+        "licence": licence,
+        "architecture": config["arch"],
+        "parameters": parameter_count(model),
+        "input": {
+            "name": INPUT_NAME, "layout": "NCHW", "channels": "RGB", "width_px": CANVAS_PX, "height_px": CANVAS_PX,
+            "fov_diameter_px": FOV_DIAMETER_PX, "resampling": "triangle-antialias", "normalisation": "fov-mean-std",
+        },
+        "output": {"name": OUTPUT_NAME, "activation": "softmax", "classes": classes},
+        "threshold": 0.5 if threshold is None else threshold,
+        "training_data": [_training_entry(s) for s in sets],
+        "metrics": [],
+        "golden": {
+            "input": "golden_input.f32", "input_shape": list(image.shape),
+            "output": "golden_output.f32", "output_shape": list(expected.shape), "tolerance": GOLDEN_TOLERANCE,
+        },
+    }
+    write_manifest(out, manifest)
+    if threshold is None:
+        held_out = _validation_samples(data, sets)
+        manifest["threshold"], table = choose_threshold(open_model(out), held_out)
+        row = next(r for r in table if r["threshold"] == manifest["threshold"])
+        manifest["metrics"] = [
+            {"set": f"{name} validation pictures", "name": "dice", "value": round(row[name], 4),
+             "protocol": "pooled inside the field of view, native resolution; these pictures chose the threshold and "
+                         "the checkpoint"}
+            for name in row if name not in ("threshold", "mean")
+        ]
+        write_manifest(out, manifest)
+    if state["history"]:
+        from .train import draw_curves
+
+        draw_curves(state["history"], out / "curves.png")
+    elif (run / "curves.png").is_file():
+        shutil.copyfile(run / "curves.png", out / "curves.png")
+    (out / "README.md").write_text(card.render(manifest, state, sets, table, origin, difference), encoding="utf-8")
+    print(f"wrote {out}: step {state['step']}, threshold {manifest['threshold']:.2f}, "
+          f"ONNX Runtime against PyTorch {difference:.1e}", file=sys.stderr)
+    return out
+
+
+def record(folder: Path, results: Sequence[Path]) -> None:
+    """The ``record`` command: puts outputs of ``evaluate --json`` into manifest and model card.
+
+    Refuses figures of another model, version or threshold. Recording a set again replaces its older figures.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for path in results:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for name, ours in (("model", "name"), ("version", "version"), ("threshold", "threshold")):
+            if result[name] != manifest[ours]:
+                raise ValueError(f"{path} was measured with {name} {result[name]}, the manifest has {manifest[ours]}")
+        for entry in result["sets"]:
+            label = f"{entry['set']} {result['split']}, {entry['images']} pictures"
+            kept = [m for m in manifest["metrics"] if m["set"] != label or m["protocol"] != result["protocol"]]
+            worst = min(entry["per_image"], key=lambda row: row["dice"])
+            values = {k: entry[k] for k in ("dice", "auc", "sensitivity", "specificity", "mcc")}
+            values["worst picture dice"] = worst["dice"]
+            manifest["metrics"] = kept + [
+                {"set": label, "name": name, "value": round(value, 4), "protocol": result["protocol"],
+                 "command": result["command"]}
+                for name, value in values.items()
+            ]
+    write_manifest(folder, manifest)
+    readme = folder / "README.md"
+    readme.write_text(card.with_metrics(readme.read_text(encoding="utf-8"), manifest), encoding="utf-8")
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Checks the manifest against the repository's schema and replaces the file in one step."""
+    import jsonschema
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", manifest["name"]):
+        raise ValueError(f"{manifest['name']!r} cannot name a model: use small letters, digits and hyphens for --out")
+    schema = _schema_path()
+    if schema is None:
+        print("warning: schemas/model.v1.schema.json not found, the manifest was NOT checked", file=sys.stderr)
+    else:
+        jsonschema.validate(manifest, json.loads(schema.read_text(encoding="utf-8")))
+    part = folder / "manifest.json.part"
+    part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, folder / "manifest.json")
+
+
+def _schema_path() -> Path | None:
+    for parent in Path(__file__).resolve().parents:
+        candidate = parent / "schemas" / "model.v1.schema.json"
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _training_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    held = ", ".join(entry["validation"])
+    line = {
+        "name": entry["name"],
+        "split": f"training split; of it held out for validation: {held}" if held else "training split",
+        "images": max(1, len(entry["fit"])),
+        "licence": licence_of(entry["layout"]),
+    }
+    if entry["layout"] in _CITATIONS:
+        line["citation"] = _CITATIONS[entry["layout"]]
+    return line
+
+
+def _validation_samples(data: Sequence[Path], sets: Sequence[dict[str, Any]]):
+    """The very pictures that the run held out; refuses others."""
+    wanted = {f"{s['name']}/{stem}" for s in sets for stem in s["validation"]}
+    found = [s for s in find_samples(data, "validation") if s.key in wanted]
+    missing = sorted(wanted - {s.key for s in found})
+    if missing:
+        raise ValueError(f"validation pictures of the run are not in --data: {', '.join(missing)}")
+    return found
