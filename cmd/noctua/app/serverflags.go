@@ -1,0 +1,85 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+)
+
+// natsFlags say where the NATS server is.
+type natsFlags struct {
+	NATSURL       string `name:"nats-url" help:"NATS server, e.g. nats://nats:4222." required:"" env:"NOCTUA_NATS_URL" placeholder:"URL"`
+	NATSCredsFile string `name:"nats-creds-file" help:"NATS credentials file." env:"NOCTUA_NATS_CREDS_FILE" placeholder:"FILE"`
+	NATSTokenFile string `name:"nats-token-file" help:"File with the NATS token." env:"NOCTUA_NATS_TOKEN_FILE" placeholder:"FILE"`
+}
+
+// storeFlags say where the S3 server is.
+type storeFlags struct {
+	S3Endpoint      string `name:"s3-endpoint" help:"S3 server, e.g. https://s3.example.org." required:"" env:"NOCTUA_S3_ENDPOINT" placeholder:"URL"`
+	S3Region        string `name:"s3-region" help:"S3 region." default:"us-east-1" env:"NOCTUA_S3_REGION"`
+	S3AccessKey     string `name:"s3-access-key" help:"S3 access key." required:"" env:"NOCTUA_S3_ACCESS_KEY"`
+	S3SecretKey     string `name:"s3-secret-key" help:"S3 secret key; better given by --s3-secret-key-file or the environment." env:"NOCTUA_S3_SECRET_KEY"`
+	S3SecretKeyFile string `name:"s3-secret-key-file" help:"File with the S3 secret key." env:"NOCTUA_S3_SECRET_KEY_FILE" placeholder:"FILE"`
+	BucketPrefix    string `help:"What the names of the five buckets begin with." default:"noctua-" env:"NOCTUA_BUCKET_PREFIX"`
+}
+
+// secretOf returns value, or else what file holds. what names it in errors.
+func secretOf(what, value, file string) (string, error) {
+	if value != "" && file != "" {
+		return "", usageError{fmt.Errorf("give %s either directly or by a file, not both", what)}
+	}
+	if file == "" {
+		return value, nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", fault.Wrap(fault.NotFound, "secret-missing", err, "the file with %s cannot be read", what)
+	}
+	secret := strings.TrimSpace(string(raw))
+	if secret == "" {
+		return "", fault.New(fault.Invalid, "secret-missing", "the file %s should hold %s but is empty", file, what)
+	}
+	return secret, nil
+}
+
+// splitEndpoint takes an S3 address apart into host:port and whether TLS is used.
+func splitEndpoint(address string) (host string, secure bool, err error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "" {
+		return "", false, usageError{fmt.Errorf("the S3 address %q should look like http://host:port or https://host", address)}
+	}
+	return u.Host, u.Scheme == "https", nil
+}
+
+// checkListen refuses to listen beyond this machine in the clear unless that was asked for in so many words.
+func checkListen(flag, address string, insecure bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usageError{fmt.Errorf("--%s should look like 127.0.0.1:8420, not %q", flag, address)}
+	}
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) || insecure {
+		return nil
+	}
+	return usageError{fmt.Errorf("--%s %s would show patient data to the network without TLS; listen on 127.0.0.1 behind a proxy with TLS, or add --insecure if you know what you do", flag, address)}
+}
+
+// listenLoopback takes the address, or, where it is the default and taken by another program, any free port on its host.
+func listenLoopback(flag, address string, isDefault bool) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err == nil {
+		return listener, nil
+	}
+	if isDefault {
+		host, _, splitErr := net.SplitHostPort(address)
+		if splitErr == nil {
+			if listener, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0")); freeErr == nil {
+				return listener, nil
+			}
+		}
+	}
+	return nil, fault.Wrap(fault.Conflict, "address-in-use", err, "cannot listen on %s; choose another address with --%s", address, flag)
+}
