@@ -1,0 +1,97 @@
+package unet
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/schemas"
+)
+
+// VesselClass is the name of the class whose probability is the vessel mask.
+const VesselClass = "vessel"
+
+// ManifestFile is the manifest's name in a model's folder.
+const ManifestFile = "manifest.json"
+
+// Bounds of what is read into memory.
+const (
+	maxManifestBytes = 1 << 20
+	maxModelBytes    = 2 << 30 // the limit of ONNX's own format (protobuf)
+)
+
+// Model is a model folder that was read and checked. It is immutable.
+type Model struct {
+	Dir      string // folder, for messages and the golden tensors
+	Manifest record.ModelManifest
+	onnx     []byte
+}
+
+// LoadModel reads the manifest of a model folder, checks it against its schema, reads the ONNX file and checks that it is
+// the one that the manifest describes. Faults: NotFound "model-missing", Invalid "model-manifest" or "model-altered".
+func LoadModel(dir string) (*Model, error) {
+	raw, err := readBounded(filepath.Join(dir, ManifestFile), maxManifestBytes)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := record.Decode[record.ModelManifest](record.ModelSchema, raw)
+	if err == nil {
+		err = validateManifest(raw)
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "model-manifest", err, "%s is not a model manifest that this version can use; get the model folder again or choose another one", filepath.Join(dir, ManifestFile))
+	}
+	if !slices.Contains(manifest.Output.Classes, VesselClass) {
+		return nil, fault.New(fault.Invalid, "model-manifest", "the model %s has the classes %s, but none is called %q: use a vessel model", manifest.Name, strings.Join(manifest.Output.Classes, ", "), VesselClass)
+	}
+	path := filepath.Join(dir, manifest.File)
+	onnx, err := readBounded(path, maxModelBytes)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(onnx); hex.EncodeToString(sum[:]) != manifest.Sha256 {
+		return nil, fault.New(fault.Invalid, "model-altered", "%s has the SHA-256 %x, but its manifest says %s: the file was changed or cut off, get the model folder again", path, sum, manifest.Sha256)
+	}
+	return &Model{Dir: dir, Manifest: *manifest, onnx: onnx}, nil
+}
+
+func validateManifest(raw []byte) error {
+	v, err := schemas.Default()
+	if err != nil {
+		return fmt.Errorf("compiling the schemas: %w", err)
+	}
+	return v.Validate(strings.TrimPrefix(record.ModelSchema, "noctua."), raw)
+}
+
+// Reference names the model in documents.
+func (m *Model) Reference() record.ModelReference {
+	return record.ModelReference{Name: m.Manifest.Name, Version: m.Manifest.Version, Sha256: m.Manifest.Sha256}
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.Wrap(fault.NotFound, "model-missing", err, "there is no %s: give the folder of a model, with %s in it", path, ManifestFile)
+	case err != nil:
+		return nil, fault.Wrap(fault.Invalid, "model-missing", err, "%s cannot be opened", path)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "model-missing", err, "%s cannot be read", path)
+	}
+	if int64(len(data)) > limit {
+		return nil, fault.New(fault.Invalid, "model-manifest", "%s is larger than %d bytes: this is no model file", path, limit)
+	}
+	return data, nil
+}
