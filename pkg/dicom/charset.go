@@ -1,0 +1,87 @@
+package dicom
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+// characterSet decodes the text attributes of one data set (PS3.3 C.12.1.1.2). The zero value is the default repertoire.
+type characterSet struct {
+	utf8    bool
+	decoder encoding.Encoding // nil for the default repertoire and UTF-8
+}
+
+// readCharacterSet reads SpecificCharacterSet (0008,0005). Several sets with ISO 2022 escapes, and names that are not in the
+// standard, are refused: a name read in the wrong set is a wrong name.
+func readCharacterSet(value string) (characterSet, error) {
+	terms := strings.Split(value, `\`)
+	for i := range terms {
+		terms[i] = strings.TrimSpace(terms[i])
+	}
+	if len(terms) > 1 {
+		return characterSet{}, unsupported(CodeCharacterSet, "the file mixes the character sets %q, which is not read yet; send it in UTF-8 (ISO_IR 192)", value)
+	}
+	switch terms[0] {
+	case "", "ISO_IR 6", "ISO 2022 IR 6":
+		return characterSet{}, nil
+	case "ISO_IR 192":
+		return characterSet{utf8: true}, nil
+	}
+	for _, s := range []struct {
+		term string
+		set  encoding.Encoding
+	}{
+		{"ISO_IR 100", charmap.ISO8859_1}, {"ISO_IR 101", charmap.ISO8859_2}, {"ISO_IR 109", charmap.ISO8859_3},
+		{"ISO_IR 110", charmap.ISO8859_4}, {"ISO_IR 144", charmap.ISO8859_5}, {"ISO_IR 127", charmap.ISO8859_6},
+		{"ISO_IR 126", charmap.ISO8859_7}, {"ISO_IR 138", charmap.ISO8859_8}, {"ISO_IR 148", charmap.ISO8859_9},
+		{"ISO_IR 203", charmap.ISO8859_15}, {"ISO_IR 166", charmap.Windows874}, {"ISO_IR 13", japanese.ShiftJIS},
+		{"GB18030", simplifiedchinese.GB18030}, {"GBK", simplifiedchinese.GBK},
+	} {
+		// The same set with code extension, but alone: no escapes can follow, so it is the plain set.
+		if terms[0] == s.term || terms[0] == strings.Replace(s.term, "ISO_IR", "ISO 2022 IR", 1) {
+			return characterSet{decoder: s.set}, nil
+		}
+	}
+	return characterSet{}, unsupported(CodeCharacterSet, "the file names the character set %q, which is not known; send it in UTF-8 (ISO_IR 192)", printable(terms[0]))
+}
+
+// decode turns bytes into UTF-8 without control characters. What is no text becomes U+FFFD; clean tells whether nothing did.
+func (c characterSet) decode(raw []byte) (text string, clean bool) {
+	switch {
+	case c.utf8:
+		text = string(raw)
+	case c.decoder != nil:
+		decoded, err := c.decoder.NewDecoder().Bytes(raw)
+		if err != nil {
+			decoded = nil // cannot happen: these decoders replace what they cannot read
+		}
+		text = string(decoded)
+	default:
+		b := make([]byte, 0, len(raw))
+		for _, v := range raw {
+			if v < 0x80 {
+				b = append(b, v)
+			} else {
+				b = utf8.AppendRune(b, utf8.RuneError)
+			}
+		}
+		text = string(b)
+	}
+	text = printable(text)
+	return text, !strings.ContainsRune(text, utf8.RuneError)
+}
+
+// printable replaces invalid UTF-8 and control characters, NUL among them, by U+FFFD: neither SQL nor JSON may get them.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7F && r < 0xA0 {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
