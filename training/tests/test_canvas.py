@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import drawn
@@ -138,3 +141,24 @@ def test_canvas_mask_is_the_disc():
     # Source line 200 is canvas 400 + (200 − 500)·768/900 = 144: the first row whose centre is not above it.
     assert not cut[:144].any()
     assert cut[144].any()
+
+
+def test_preprocessing_golden():
+    """The file is for every implementation (Go's pkg/fundus too): same picture, same geometry, same values."""
+    golden = json.loads((Path(__file__).parent / "preprocessing_golden.json").read_text())
+    y, x = np.mgrid[0:211, 0:257]
+    rgb = np.stack([(7 * x + 13 * y) % 256, (x * y) % 251, (x * x + 3 * y) % 241], axis=2).astype(np.uint8)
+    limit = golden["tolerance"]
+    for case in golden["cases"]:
+        g = case["geometry"]
+        geometry = Geometry(*(g[k] for k in ("center_x", "center_y", "radius", "left", "top", "right", "bottom",
+                                             "width", "height")))
+        canvas, mask = to_canvas(rgb, geometry), canvas_mask(geometry)
+        assert mask.sum() == case["mask_pixels"]
+        normal = normalise(canvas, mask)
+        back = to_source(normal[1], geometry)
+        for point in case["canvas"]:
+            assert canvas[point["y"], point["x"]] == pytest.approx(point["rgb"], abs=limit["rgb"])
+            assert normal[:, point["y"], point["x"]] == pytest.approx(point["normalised"], abs=limit["normalised"])
+        for point in case["green_back"]:
+            assert back[point["y"], point["x"]] == pytest.approx(point["value"], abs=limit["green_back"])
