@@ -1,0 +1,222 @@
+package segment
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/fundus"
+	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/unet"
+	"github.com/noctua-screening/noctua/pkg/vessel"
+)
+
+// network is what the analyser uses of an Engine.
+type network interface {
+	Segment(ctx context.Context, in unet.Input) (unet.Output, error)
+	Info() unet.Info
+	Model() *unet.Model
+}
+
+var _ network = (*Engine)(nil)
+
+// Codes of warnings and reasons.
+const (
+	codeFillsFrame        = "field-of-view-fills-frame"
+	codeVesselsNotFound   = "vessels-not-found"
+	codeVesselsImplausile = "vessels-implausible"
+)
+
+// Shares of the field of view that vessels take at least and at most. Observers mark 5 to 15 %; a network that is shown
+// something else than a readable retina marks next to nothing or very much.
+const (
+	minVesselShare = .01
+	maxVesselShare = .35
+)
+
+// Analyser turns pictures into results. It is safe for concurrent use.
+type Analyser struct {
+	network network
+	clock   func() time.Time
+	version string
+}
+
+// NewAnalyser makes an analyser on a network. clock gives the times of the provenance, codeVersion names this Noctua.
+func NewAnalyser(n network, clock func() time.Time, codeVersion string) (*Analyser, error) {
+	if n == nil || clock == nil || codeVersion == "" {
+		return nil, fault.New(fault.Internal, "segment-config", "an analyser needs a network, a clock and the version of Noctua")
+	}
+	return &Analyser{network: n, clock: clock, version: codeVersion}, nil
+}
+
+// Subject says which picture is analysed; all of it goes into the result unchanged.
+type Subject struct {
+	StudyUID, SOPUID string
+	SHA256           string // of the file as it came, lower-case hexadecimal
+	Clinic           string // "" outside a service
+	Laterality       record.Laterality
+	Decoder          string        // what made RGB of the file
+	BurnedIn         bool          // text may be burned into the margin: the overlay must not show it
+	Notes            []record.Note // of the decoder; they become warnings
+}
+
+// Analysis is what is known about one picture.
+type Analysis struct {
+	Result record.Result
+	// The rest is nil or zero where no field of view was found.
+	Canvas      fundus.Canvas
+	FOVMask     *raster.Mask  // on the canvas
+	Probability *raster.Plane // of vessel, on the canvas
+	Vessels     *raster.Mask  // on the canvas, inside the field of view: what is measured
+	Timings     Timings
+}
+
+// Timings are where the time went.
+type Timings struct {
+	FieldOfView, Canvas, Network, Inference, Measures time.Duration // Network includes waiting for a run, Inference does not
+}
+
+// Measured tells whether the picture has measures, and so a mask and an overlay.
+func (a *Analysis) Measured() bool { return a.Result.Status == record.Measured }
+
+// ProbabilityMap returns the vessel probability on the photograph's own pixels, 0 outside the field of view.
+func (a *Analysis) ProbabilityMap() (*raster.Plane, error) {
+	if a.Probability == nil {
+		return nil, fault.New(fault.Invalid, fundus.CodeNotFound, "the picture has no field of view, and so no map")
+	}
+	return a.Canvas.FromCanvas(a.Probability)
+}
+
+// Mask returns the vessel mask on the photograph's own pixels.
+func (a *Analysis) Mask() (*raster.Mask, error) {
+	if a.Probability == nil {
+		return nil, fault.New(fault.Invalid, fundus.CodeNotFound, "the picture has no field of view, and so no mask")
+	}
+	return a.Canvas.MaskFromCanvas(a.Probability, a.Result.Provenance.Threshold)
+}
+
+// Analyse runs the whole chain on one picture. A picture in which nothing can be measured is not an error: its status is
+// ungradable, and every measure says why it is absent.
+func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) (*Analysis, error) {
+	manifest := a.network.Model().Manifest
+	info := a.network.Info()
+	out := &Analysis{Result: record.Result{
+		Schema: record.ResultSchema, StudyUID: subject.StudyUID, SOPUID: subject.SOPUID, Sha256: subject.SHA256,
+		Clinic: subject.Clinic, Laterality: subject.Laterality, Rows: p.Height, Columns: p.Width,
+		Status: record.Measured, Warnings: append([]record.Note{}, subject.Notes...),
+		Provenance: record.Provenance{
+			InputSha256: subject.SHA256, Model: a.network.Model().Reference(), Threshold: manifest.Threshold,
+			CanvasWidthPx: manifest.Input.WidthPx, CanvasHeightPx: manifest.Input.HeightPx, CanvasFOVDiameterPx: manifest.Input.FOVDiameterPx,
+			Resampling: manifest.Input.Resampling, Normalisation: manifest.Input.Normalisation,
+			ChannelMean: []float64{}, ChannelStd: []float64{},
+			OnnxruntimeVersion: info.RuntimeVersion, ExecutionProvider: string(info.Provider),
+			CodeVersion: a.version, Decoder: subject.Decoder, StartedAt: a.clock().UTC(),
+		},
+	}}
+	if info.Note != "" {
+		// The provider was not the one that was asked for: the reader of a number must be able to see it.
+		out.Result.Provenance.ExecutionProvider += " (" + string(info.Requested) + ")"
+	}
+	absent, err := a.measure(ctx, p, out)
+	if err != nil {
+		return nil, err
+	}
+	if absent != nil {
+		out.Result.Status = record.Ungradable
+		out.Result.Warnings = append(out.Result.Warnings, *absent)
+		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, *absent)
+	} else {
+		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile}
+	}
+	out.Result.Provenance.FinishedAt = a.clock().UTC()
+	return out, nil
+}
+
+// measure fills out with everything that can be known; a note instead of an error where that ends early.
+func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) (*record.Note, error) {
+	manifest := a.network.Model().Manifest
+	took := stopwatch()
+	fov, err := fundus.FindFOV(p)
+	out.Timings.FieldOfView = took()
+	if fault.CodeOf(err) == fundus.CodeNotFound {
+		return &record.Note{Code: fundus.CodeNotFound, Text: sentence(err)}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding the field of view: %w", err)
+	}
+	out.Result.FOV = &record.FieldOfView{
+		CenterX: fov.CenterX, CenterY: fov.CenterY, Radius: fov.Radius,
+		Left: fov.Left, Top: fov.Top, Right: fov.Right, Bottom: fov.Bottom, Coverage: fov.Coverage(),
+	}
+	if fov.FillsFrame {
+		out.Result.Warnings = append(out.Result.Warnings, record.Note{Code: codeFillsFrame, Text: "The photograph shows no edge of its field of view, so its scale is estimated and the measures are less certain."})
+	}
+
+	canvas, err := fundus.NewCanvas(fov, manifest.Input.WidthPx, manifest.Input.HeightPx, manifest.Input.FOVDiameterPx)
+	if err != nil {
+		return nil, err
+	}
+	image, err := canvas.ToCanvas(p)
+	if err != nil {
+		return nil, err
+	}
+	mask := canvas.Mask()
+	norm, err := fundus.Normalise(image, mask)
+	if err != nil {
+		return nil, err
+	}
+	out.Canvas, out.FOVMask = canvas, mask
+	out.Result.Provenance.ChannelMean, out.Result.Provenance.ChannelStd = norm.Mean[:], norm.Std[:]
+	out.Timings.Canvas = took()
+
+	probabilities, err := a.network.Segment(ctx, unet.Input{Width: image.Width, Height: image.Height, Data: image.Pix})
+	if err != nil {
+		return nil, fmt.Errorf("running the network: %w", err)
+	}
+	out.Timings.Network, out.Timings.Inference = took(), probabilities.Inference
+	out.Result.Provenance.InferenceMs = float64(probabilities.Inference) / float64(time.Millisecond)
+	plane, ok := probabilities.Class(unet.VesselClass)
+	if !ok {
+		return nil, fault.New(fault.Internal, "model-unusable", "the model %s gives no class %q", manifest.Name, unet.VesselClass)
+	}
+	out.Probability = plane
+	out.Vessels = fundus.Threshold(plane, manifest.Threshold)
+	fundus.And(out.Vessels, mask)
+
+	if note := implausible(out.Vessels, mask); note != nil {
+		return note, nil
+	}
+	values, err := vessel.Measure(out.Vessels, mask, vessel.Geometry{FOVDiameterPx: canvas.DiameterPx})
+	if err != nil {
+		return nil, fmt.Errorf("measuring the vessels: %w", err)
+	}
+	out.Result.Measures = measures(values, canvas.DiameterPx)
+	out.Timings.Measures = took()
+	return nil, nil
+}
+
+// implausible says why a mask cannot be that of a retina's vessels, nil where it can.
+func implausible(vessels, fov *raster.Mask) *record.Note {
+	share := float64(vessels.Count()) / float64(max(1, fov.Count()))
+	switch {
+	case share < minVesselShare:
+		return &record.Note{Code: codeVesselsNotFound, Text: fmt.Sprintf("Vessels take only %.1f %% of the field of view, less than on any readable retina: check the photograph's sharpness and light.", 100*share)}
+	case share > maxVesselShare:
+		return &record.Note{Code: codeVesselsImplausile, Text: fmt.Sprintf("Vessels would take %.0f %% of the field of view, more than on any retina: check that this is a fundus photograph.", 100*share)}
+	}
+	return nil
+}
+
+// stopwatch returns a function that tells the time since it was called last. It measures durations only, so it needs no
+// injected clock.
+func stopwatch() func() time.Duration {
+	last := time.Now()
+	return func() time.Duration {
+		now := time.Now()
+		d := now.Sub(last)
+		last = now
+		return d
+	}
+}

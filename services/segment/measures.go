@@ -1,0 +1,61 @@
+package segment
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
+)
+
+// measures writes values as they appear in documents. gridPx is the diameter of the field of view on the measured grid.
+func measures(values []vessel.Value, gridPx float64) []record.Measure {
+	out := make([]record.Measure, 0, len(values))
+	for _, v := range values {
+		m := measure(v.Definition, gridPx)
+		if v.Absent != nil {
+			m.AbsentReason = &record.Note{Code: v.Absent.Code, Text: v.Absent.Sentence}
+		} else {
+			m.Value = &v.Value
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// withheld writes every measure without a value, with the reason.
+func withheld(gridPx float64, reason record.Note) []record.Measure {
+	out := []record.Measure{}
+	for _, d := range vessel.Definitions() {
+		m := measure(d, gridPx)
+		m.AbsentReason = &reason
+		out = append(out, m)
+	}
+	return out
+}
+
+func measure(d vessel.Definition, gridPx float64) record.Measure {
+	return record.Measure{Name: d.Name, Display: d.Display, Definition: d.Text, Unit: d.Unit, Region: d.Region, Source: d.Source, GridFOVPx: &gridPx}
+}
+
+// sentence makes a sentence for documents out of an error's: upper case in front, full stop behind.
+func sentence(err error) string {
+	s := []rune(strings.TrimSpace(fault.SentenceOf(err)))
+	if len(s) == 0 {
+		return "Unknown reason."
+	}
+	s[0] = unicode.ToUpper(s[0])
+	if last := s[len(s)-1]; last != '.' && last != '!' && last != '?' {
+		s = append(s, '.')
+	}
+	return string(s)
+}
+
+// codeOf returns the stable code of an error, a general one where it has none.
+func codeOf(err error) string {
+	if code := fault.CodeOf(err); code != "" {
+		return code
+	}
+	return "analysis-failed"
+}

@@ -1,0 +1,100 @@
+package segment
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/png"
+
+	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
+	"github.com/noctua-screening/noctua/pkg/fundus"
+	"github.com/noctua-screening/noctua/pkg/raster"
+)
+
+// Names of the files beside result.json.
+const (
+	MaskFile    = "mask.png"
+	OverlayFile = "overlay.jpg"
+	ResultFile  = "result.json"
+	FailureFile = "failure.json"
+)
+
+// Pictures is what people look at.
+type Pictures struct {
+	Mask    []byte // PNG, grey, 0 and 255, the photograph's size
+	Overlay []byte // JPEG, the photograph with the mask laid over it, the photograph's size
+}
+
+// Look of the overlay. Green-cyan is the complement of a retina's red; vessels are filled so lightly that what lies under
+// them stays visible, and outlined so that their edge can be judged.
+const (
+	overlayQuality = 85
+	overlayRed     = 0
+	overlayGreen   = 255
+	overlayBlue    = 170
+	fillPercent    = 30
+	linePercent    = 85
+)
+
+// Render makes mask and overlay of a measured picture. p is used up: the overlay is drawn into it. burnedIn blanks what lies
+// outside the field of view, where cameras write names.
+func (a *Analysis) Render(p *raster.RGB, burnedIn bool) (Pictures, error) {
+	mask, err := a.Mask()
+	if err != nil {
+		return Pictures{}, err
+	}
+	encoded, err := encodeMask(mask)
+	if err != nil {
+		return Pictures{}, err
+	}
+	drawOverlay(p, mask)
+	if burnedIn {
+		blankOutside(p, a.Canvas.FOV)
+	}
+	overlay, err := pixel.EncodeJPEG(p, overlayQuality)
+	if err != nil {
+		return Pictures{}, fmt.Errorf("encoding the overlay: %w", err)
+	}
+	return Pictures{Mask: encoded, Overlay: overlay}, nil
+}
+
+func encodeMask(m *raster.Mask) ([]byte, error) {
+	var out bytes.Buffer
+	// Fastest compression: a mask is mostly runs, the best one saves a few KB and takes several times as long.
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	if err := encoder.Encode(&out, &image.Gray{Pix: m.Pix, Stride: m.Width, Rect: image.Rect(0, 0, m.Width, m.Height)}); err != nil {
+		return nil, fmt.Errorf("encoding the mask: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// drawOverlay lays the mask over the picture: a light fill, and a line along the edge inside the mask.
+func drawOverlay(p *raster.RGB, m *raster.Mask) {
+	w, h := m.Width, m.Height
+	for y := range h {
+		row := m.Pix[y*w : (y+1)*w]
+		above, below := m.Pix[max(0, y-1)*w:][:w], m.Pix[min(h-1, y+1)*w:][:w]
+		for x, v := range row {
+			if v == 0 {
+				continue
+			}
+			percent := fillPercent
+			if row[max(0, x-1)] == 0 || row[min(w-1, x+1)] == 0 || above[x] == 0 || below[x] == 0 {
+				percent = linePercent
+			}
+			pix := p.Pix[3*(y*w+x):][:3]
+			for ch, colour := range [3]int{overlayRed, overlayGreen, overlayBlue} {
+				pix[ch] = uint8((int(pix[ch])*(100-percent) + colour*percent + 50) / 100)
+			}
+		}
+	}
+}
+
+func blankOutside(p *raster.RGB, fov fundus.FOV) {
+	for y := range p.Height {
+		first, end := fov.Span(y)
+		row := p.Pix[3*y*p.Width:][:3*p.Width]
+		clear(row[:3*first])
+		clear(row[3*end:])
+	}
+}
