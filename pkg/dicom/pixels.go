@@ -142,7 +142,11 @@ func (f *File) decodeJPEG(g geometry) (*raster.RGB, []record.Note, error) {
 	for _, fragment := range fragments {
 		size += fragment.Length
 	}
-	data := make([]byte, size) // at most the file's size, since fragments do not overlap
+	// A compressed picture larger than the uncompressed one is no picture; this bounds memory by the pixel limit.
+	if size > f.frameBytes(g)+jpegSlackBytes {
+		return nil, nil, invalid(CodePictureConflict, "the JPEG stream has %d bytes, more than its %d × %d pixels can need", size, g.columns, g.rows)
+	}
+	data := make([]byte, size)
 	at := int64(0)
 	for _, fragment := range fragments {
 		if err := readAt(f.reader, data[at:at+fragment.Length], fragment.Offset); err != nil {
@@ -175,6 +179,22 @@ func (f *File) decodeJPEG(g geometry) (*raster.RGB, []record.Note, error) {
 		notes = append(notes, record.Note{Code: CodeNotePhotometric, Text: "The picture's own colour model differs from the one that the header names; the picture's own was used."})
 	}
 	return picture, notes, nil
+}
+
+// jpegSlackBytes is room for a JPEG stream's metadata (EXIF, colour profile, preview).
+const jpegSlackBytes = 4 << 20
+
+// frameBytes is the size of a decoded frame.
+func (f *File) frameBytes(g geometry) int64 { return 3 * int64(g.rows) * int64(g.columns) }
+
+// DecodeCost is the most memory, in bytes, that Decode takes for this file: the compressed and the decoded picture and, for a
+// progressive JPEG, its coefficients. 0 if the file has no picture that can be decoded.
+func (f *File) DecodeCost() int64 {
+	g, err := f.geometry()
+	if err != nil {
+		return 0
+	}
+	return 4*f.frameBytes(g) + min(f.Data.Find(tagPixelData).Length, f.frameBytes(g)+jpegSlackBytes)
 }
 
 // firstFrame returns the fragments of the first frame: all of them if there is one frame, else by the Basic Offset Table, else

@@ -103,6 +103,23 @@ type FieldOfView struct {
 	Top float64 `json:"top"`
 }
 
+// What a SOPInstanceUID stands for, written once by the first instance that brings
+// it; another picture under the same UID is an identity conflict.
+type Identity struct {
+	// SHA-256 of the decoded RGB pixels, or of the whole file where the instance is
+	// not decoded.
+	ContentSha256 string `json:"content_sha256"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
+
+	// DICOM UID.
+	StudyUID string `json:"study_uid"`
+}
+
 // Attributes of an archived SOP instance, read once at intake. Lies beside the
 // DICOM object.
 type Instance struct {
@@ -124,13 +141,13 @@ type Instance struct {
 	// Clinic: first segment of the inbox key.
 	Clinic string `json:"clinic"`
 
-	// Columns.
+	// Columns; 0 where the instance has no picture (a document).
 	Columns int `json:"columns"`
 
 	// The camera.
 	Device *AcquisitionDevice `json:"device,omitempty,omitzero"`
 
-	// Number of frames.
+	// Number of frames; 0 where the instance has no picture.
 	Frames int `json:"frames"`
 
 	// HorizontalFieldOfView (0022,000C), degrees.
@@ -168,7 +185,7 @@ type Instance struct {
 	// RFC 3339, UTC.
 	ReceivedAt time.Time `json:"received_at"`
 
-	// Rows.
+	// Rows; 0 where the instance has no picture (a document).
 	Rows int `json:"rows"`
 
 	// Kind and version of this document.

@@ -48,6 +48,7 @@ const (
 	InstanceSchema   = "noctua.instance.v1"
 	DuplicateSchema  = "noctua.duplicate.v1"
 	QuarantineSchema = "noctua.quarantine.v1"
+	IdentitySchema   = "noctua.identity.v1"
 	ResultSchema     = "noctua.result.v1"
 	FailureSchema    = "noctua.failure.v1"
 	ReportSchema     = "noctua.report.v1"

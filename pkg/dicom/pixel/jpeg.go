@@ -46,7 +46,9 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 		return nil, err
 	}
 	ycbcr, _ := h.YCbCr(o.photometric)
-	data = h.normalised(data, ycbcr)
+	if h.Components == 3 && h.libraryGuess() != ycbcr {
+		data = h.normalised(data, ycbcr)
+	}
 
 	handle := C.tjInitDecompress()
 	if handle == nil {
@@ -56,7 +58,7 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 
 	out := raster.NewRGB(h.Width, h.Height)
 	// LIMITSCANS: a progressive stream of a few KB may hold thousands of full-size scans, each of which costs a pass.
-	// Without STOPONWARNING libjpeg-turbo goes on after a warning; the call fails in the end either way.
+	// STOPONWARNING: a warning (premature end, damaged block) fails the call either way, so it may as well stop at once.
 	rc := C.tjDecompress2(handle, (*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)),
 		(*C.uchar)(unsafe.Pointer(&out.Pix[0])), C.int(h.Width), C.int(3*h.Width), C.int(h.Height),
 		C.TJPF_RGB, C.TJFLAG_LIMITSCANS|C.TJFLAG_STOPONWARNING|C.TJFLAG_ACCURATEDCT)
@@ -66,18 +68,27 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 	return out, nil
 }
 
-// normalised returns the stream with its application and comment segments removed and one APP14 segment that names the
-// colour model: libjpeg's own guess puts JFIF before APP14 and does not know what DICOM declares.
-func (h JPEGHeader) normalised(data []byte, ycbcr bool) []byte {
-	out := make([]byte, 0, len(data)+16)
-	out = append(out, 0xFF, markerSOI)
-	if h.Components == 3 {
-		transform := byte(0)
-		if ycbcr {
-			transform = 1
-		}
-		out = append(out, 0xFF, markerAPP14, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, transform)
+// libraryGuess is what libjpeg would take three components for (jdapimin.c, default_decompress_parms): it puts JFIF before
+// APP14 and does not know what DICOM declares.
+func (h JPEGHeader) libraryGuess() (ycbcr bool) {
+	switch {
+	case h.jfif:
+		return true
+	case h.adobe:
+		return h.adobeColour != 0
 	}
+	return h.ids[0] != 'R' || h.ids[1] != 'G' || h.ids[2] != 'B'
+}
+
+// normalised returns the stream with its application and comment segments removed and one APP14 segment that names the
+// colour model. It is a copy, so it is made only where libjpeg would guess wrong.
+func (h JPEGHeader) normalised(data []byte, ycbcr bool) []byte {
+	transform := byte(0)
+	if ycbcr {
+		transform = 1
+	}
+	out := make([]byte, 0, len(data)+18)
+	out = append(out, 0xFF, markerSOI, 0xFF, markerAPP14, 0, 14, 'A', 'd', 'o', 'b', 'e', 0, 100, 0, 0, 0, 0, transform)
 	for _, t := range h.tables {
 		out = append(out, data[t[0]:t[1]]...)
 	}
