@@ -1,0 +1,168 @@
+package blob
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/fault"
+)
+
+const (
+	// shaKeyDigits is how many hexadecimal digits of an image's SHA-256 its keys hold: 64 bits within one SOP instance.
+	shaKeyDigits = 16
+	// modelKeyDigits is how many hexadecimal digits of a model's SHA-256 its keys hold.
+	modelKeyDigits = 12
+	dayLayout      = "2006-01-02"
+)
+
+var (
+	uidPattern     = regexp.MustCompile(`^[0-9.]{1,64}$`)
+	shaPattern     = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	segmentPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+)
+
+// CheckUID tells whether uid may become part of a key: 1 to 64 digits and dots, with no empty component, so that neither
+// "." nor ".." nor "1..2" passes. Leading zeros are against DICOM but real, and harmless in a key.
+func CheckUID(name, uid string) error {
+	if !uidPattern.MatchString(uid) {
+		return fault.New(fault.Invalid, "uid-invalid", "%s should be a UID of 1 to 64 digits and dots, but is %q", name, clip(uid))
+	}
+	for _, component := range strings.Split(uid, ".") {
+		if component == "" {
+			return fault.New(fault.Invalid, "uid-invalid", "%s %q has an empty component; a UID is numbers with single dots between them", name, uid)
+		}
+	}
+	return nil
+}
+
+// clip bounds what an error quotes of a value that came from outside.
+func clip(s string) string {
+	const max = 80
+	if len(s) > max {
+		return s[:max] + "…"
+	}
+	return s
+}
+
+func checkSHA(name, sha string) error {
+	if !shaPattern.MatchString(sha) {
+		return fault.New(fault.Internal, "key-invalid", "%s should be 64 lower-case hexadecimal digits, but is %q", name, clip(sha))
+	}
+	return nil
+}
+
+func checkSegment(name, s string) error {
+	if !segmentPattern.MatchString(s) {
+		return fault.New(fault.Internal, "key-invalid", "%s should be 1 to 128 letters, digits, - and _, but is %q", name, clip(s))
+	}
+	return nil
+}
+
+func checkClinic(clinic string) error {
+	if !event.ValidClinic(clinic) {
+		return fault.New(fault.Invalid, "clinic-invalid", "the clinic name %q should be 1 to 64 letters, digits, - and _", clip(clinic))
+	}
+	return nil
+}
+
+func instancePrefix(study, sop, sha256 string) (string, error) {
+	if err := CheckUID("StudyInstanceUID", study); err != nil {
+		return "", err
+	}
+	if err := CheckUID("SOPInstanceUID", sop); err != nil {
+		return "", err
+	}
+	if err := checkSHA("the image's SHA-256", sha256); err != nil {
+		return "", err
+	}
+	return "images/" + study + "/" + sop + "/" + sha256[:shaKeyDigits], nil
+}
+
+// ArchiveKey is where the bytes of an accepted instance lie in the archive bucket.
+func ArchiveKey(study, sop, sha256 string) (string, error) {
+	prefix, err := instancePrefix(study, sop, sha256)
+	if err != nil {
+		return "", err
+	}
+	return prefix + ".dcm", nil
+}
+
+// InstanceKey is where the instance document (record.Instance) lies, beside the bytes of ArchiveKey.
+func InstanceKey(study, sop, sha256 string) (string, error) {
+	prefix, err := instancePrefix(study, sop, sha256)
+	if err != nil {
+		return "", err
+	}
+	return prefix + ".json", nil
+}
+
+// SOPKey is where the archive bucket notes the study and pixels of a SOP instance UID, to tell revisions from collisions.
+func SOPKey(sop string) (string, error) {
+	if err := CheckUID("SOPInstanceUID", sop); err != nil {
+		return "", err
+	}
+	return "sops/" + sop + ".json", nil
+}
+
+// DuplicateKey is where the archive bucket keeps the receipt of bytes that came again. The day is that of at in UTC.
+func DuplicateKey(clinic string, at time.Time, receipt string) (string, error) {
+	if err := checkClinic(clinic); err != nil {
+		return "", err
+	}
+	if err := checkSegment("the receipt id", receipt); err != nil {
+		return "", err
+	}
+	return "duplicates/" + clinic + "/" + at.UTC().Format(dayLayout) + "/" + receipt + ".json", nil
+}
+
+// ResultPrefix is the folder, with its trailing slash, of one model's results for one image in the results bucket.
+func ResultPrefix(sop, sha256, modelSHA256 string) (string, error) {
+	if err := CheckUID("SOPInstanceUID", sop); err != nil {
+		return "", err
+	}
+	if err := checkSHA("the image's SHA-256", sha256); err != nil {
+		return "", err
+	}
+	if err := checkSHA("the model's SHA-256", modelSHA256); err != nil {
+		return "", err
+	}
+	return "images/" + sop + "/" + sha256[:shaKeyDigits] + "/" + modelSHA256[:modelKeyDigits] + "/", nil
+}
+
+// ReportPrefix is the folder, with its trailing slash, of one version of a report in the reports bucket.
+func ReportPrefix(patientKey, reportID string, version int) (string, error) {
+	if err := checkSegment("the patient key", patientKey); err != nil {
+		return "", err
+	}
+	if err := checkSegment("the report id", reportID); err != nil {
+		return "", err
+	}
+	if version < 1 {
+		return "", fault.New(fault.Internal, "key-invalid", "a report version should be 1 or more, but is %d", version)
+	}
+	return "patients/" + patientKey + "/" + reportID + "/v" + strconv.Itoa(version) + "/", nil
+}
+
+// ReportKey is where a version's canonical report.json lies.
+func ReportKey(patientKey, reportID string, version int) (string, error) {
+	prefix, err := ReportPrefix(patientKey, reportID, version)
+	if err != nil {
+		return "", err
+	}
+	return prefix + "report.json", nil
+}
+
+// QuarantineKey is where the bytes of a refused file lie in the quarantine bucket; its reason lies at the key plus ".json".
+// The day is that of at in UTC.
+func QuarantineKey(clinic string, at time.Time, sha256 string) (string, error) {
+	if err := checkClinic(clinic); err != nil {
+		return "", err
+	}
+	if err := checkSHA("the file's SHA-256", sha256); err != nil {
+		return "", err
+	}
+	return clinic + "/" + at.UTC().Format(dayLayout) + "/" + sha256, nil
+}
