@@ -52,7 +52,7 @@ func Definitions() []Definition {
 				"field-of-view diameters; a diagonal step counts √2; no millimetre scale is assumed.",
 			Unit:   "1",
 			Region: RegionField,
-			Source: "Skeleton: Zhang and Suen, Communications of the ACM 27(3), 1984; steps: Freeman chain code, 1970",
+			Source: "Skeleton: Zhang and Suen 1984 with the corrections of Lü and Wang 1986 and Holt et al. 1987; steps: Freeman 1970",
 		},
 		{
 			Name:    FractalDimension,

@@ -7,25 +7,22 @@ import (
 	"github.com/noctua-screening/noctua/pkg/raster"
 )
 
-// Skeleton thins a mask to lines one pixel wide by the algorithm of Zhang and Suen (1984), pixels beyond the edge being
-// background. It is what scikit-image's skeletonize gives in two dimensions, pixel by pixel. A known
-// property of the algorithm: a lone block of 2 × 2 pixels vanishes.
+// Skeleton thins a mask to lines one pixel wide, pixels beyond the edge being background. Three published steps:
+// the parallel algorithm of Zhang and Suen (Communications of the ACM 27(3), 1984); its correction by Lü and Wang ("A
+// comment on …", CACM 29(3), 1986: at least three neighbours, because with two, slanted lines two pixels wide are eaten
+// from their ends); and the removal of staircase corners by Holt, Stewart, Clint and Perrott ("An improved parallel thinning
+// algorithm", CACM 30(2), 1987), without which a slanted vessel would be up to 40 % too long. scikit-image's skeletonize,
+// which amends Zhang and Suen by a table of its own, gives skeletons whose size and length are within 1 % on real masks.
+//
+// Connected parts stay connected. A known property of the first step is that a lone block of 2 × 2 pixels vanishes.
 //
 // The work grows with the number of pixels removed and not with the number of rounds times the mask: after the first
 // round only pixels whose surroundings have changed are looked at again.
 func Skeleton(mask *raster.Mask) *raster.Mask {
 	t := newThinning(mask)
-	t.run()
-	out := raster.NewMask(mask.Width, mask.Height)
-	for y := range mask.Height {
-		row := t.pix[(y+1)*t.stride+1:]
-		for x := range mask.Width {
-			if row[x] != 0 {
-				out.Pix[y*mask.Width+x] = raster.Foreground
-			}
-		}
-	}
-	return out
+	t.thin()
+	t.cutCorners()
+	return t.mask(mask.Width, mask.Height)
 }
 
 // thinning is the state of one run: the mask with a border of one background pixel, and the pixels still to be looked at.
@@ -86,7 +83,8 @@ func deletionTables() (tables [2][256]bool) {
 				transitions++
 			}
 		}
-		if neighbours < 2 || neighbours > 6 || transitions != 1 {
+		// Zhang and Suen say at least two; three is Lü and Wang's correction.
+		if neighbours < 3 || neighbours > 6 || transitions != 1 {
 			continue
 		}
 		tables[0][s] = !(on(2) && on(4) && on(6)) && !(on(4) && on(6) && on(8))
@@ -102,7 +100,8 @@ func (t *thinning) surroundings(p int) uint8 {
 	return n[1] | n[2]<<1 | m[2]<<2 | s[2]<<3 | s[1]<<4 | s[0]<<5 | m[0]<<6 | n[0]<<7
 }
 
-func (t *thinning) run() {
+// thin runs the two sub-iterations of Zhang and Suen until nothing is removed.
+func (t *thinning) thin() {
 	var gone []int32
 	for sub := 0; len(t.active) > 0; sub ^= 1 {
 		table := &t.delete[sub]
@@ -137,6 +136,42 @@ func (t *thinning) run() {
 			}
 		}
 	}
+}
+
+// cutCorners removes the corner pixels of staircases, in two passes over the rows: a pixel with neighbours above and at one
+// side that touch each other by their corners, when nothing else hangs on it; then the same with the neighbour below.
+func (t *thinning) cutCorners() {
+	for _, vertical := range [2]int{-t.stride, t.stride} {
+		for p, v := range t.pix {
+			if v == 0 || t.pix[p+vertical] == 0 {
+				continue
+			}
+			for _, side := range [2]int{1, -1} {
+				if t.pix[p+side] == 0 {
+					continue
+				}
+				corner, opposite := t.pix[p+vertical+side], t.pix[p-vertical-side]
+				others := t.pix[p-side] & t.pix[p-vertical]
+				if corner == 0 && opposite == 0 && others == 0 {
+					t.pix[p] = 0
+					break
+				}
+			}
+		}
+	}
+}
+
+// mask returns the pixels that are left, without the border.
+func (t *thinning) mask(width, height int) *raster.Mask {
+	out := raster.NewMask(width, height)
+	for y := range height {
+		for x, v := range t.pix[(y+1)*t.stride+1:][:width] {
+			if v != 0 {
+				out.Pix[y*width+x] = raster.Foreground
+			}
+		}
+	}
+	return out
 }
 
 // SkeletonLength returns the length of a skeleton in pixels: 1 for each pair of pixels that share a side, √2 for each pair
