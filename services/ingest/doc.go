@@ -1,0 +1,14 @@
+// Package ingest takes what clinics drop into the inbox bucket and brings every object to exactly one outcome: archived
+// (image.accepted), in quarantine with a reason (image.rejected), or noted as a duplicate (image.duplicate).
+//
+// Guarantees: everything durable is written before its event is published, and the inbox object is removed last, so a crash
+// at any point is repaired by doing the object again; writes are conditional on keys made of content, so doing it again
+// changes nothing; an object is removed only if it still is the one that was read; one object that cannot be handled now
+// never holds up the others. Memory and disk are bounded by Config, whatever the objects hold. Logs and events hold no patient
+// data, no inbox key and no file name.
+//
+// Days in quarantine and duplicate keys are those on which the object was dropped (LastModified, UTC), so that a repetition
+// after midnight finds its own traces.
+//
+// It imports pkg/blob, pkg/dicom, pkg/event, pkg/fault, pkg/record and no other service.
+package ingest

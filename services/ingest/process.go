@@ -1,0 +1,223 @@
+package ingest
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+)
+
+// item is what gets one outcome: an inbox object, or a member of a ZIP.
+type item struct {
+	clinic   string
+	inboxKey string
+	member   string // path inside the ZIP
+	receipt  string
+	dropped  time.Time // LastModified of the inbox object
+	bytes    *spool
+}
+
+// unassignedClinic holds what came without a usable clinic name.
+const unassignedClinic = "unassigned"
+
+// receiptOf identifies an intake: the same object, tried again, has the same receipt. member are the path inside a ZIP and,
+// where a path is there twice, which one it is.
+func receiptOf(info blob.Info, member ...string) string {
+	parts := append([]string{info.Key, info.ETag, info.LastModified.UTC().Format(time.RFC3339Nano)}, member...)
+	digest := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(digest[:16])
+}
+
+// PatientKey is the HMAC-SHA-256 of clinic, issuer and PatientID under the site's secret: the name by which a patient is
+// known in keys and events.
+func PatientKey(secret []byte, clinic, issuer, patientID string) string {
+	mac := hmac.New(sha256.New, secret)
+	// NUL cannot be in any of the three, so no two patients share the text.
+	mac.Write([]byte(clinic + "\x00" + issuer + "\x00" + patientID))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// process brings an inbox object to its outcome and removes it. An error means that it stays in the inbox.
+func (s *Service) process(ctx context.Context, info blob.Info) error {
+	it := item{inboxKey: info.Key, receipt: receiptOf(info), dropped: info.LastModified}
+	clinic, wrongClinic := clinicOf(info.Key)
+	it.clinic = clinic
+
+	if info.Size > s.config.MaxObjectBytes {
+		if err := s.rejectLarge(ctx, it, info); err != nil {
+			return err
+		}
+		return s.remove(ctx, info)
+	}
+	var err error
+	if it.bytes, err = s.fetch(ctx, info); err != nil {
+		if errors.Is(err, errGone) {
+			return nil
+		}
+		return err
+	}
+	defer it.bytes.close()
+
+	head, err := it.bytes.head(4)
+	if err != nil {
+		return err
+	}
+	switch {
+	case wrongClinic != "":
+		err = s.reject(ctx, it, wrongClinic, "", record.Instance{})
+	case isZIP(head):
+		err = s.processArchive(ctx, it, info)
+	default:
+		err = s.processFile(ctx, it)
+	}
+	if err != nil {
+		return err
+	}
+	return s.remove(ctx, info)
+}
+
+// clinicOf reads the clinic off an inbox key. code says what is wrong with it.
+func clinicOf(key string) (clinic, code string) {
+	first, rest, found := strings.Cut(key, "/")
+	switch {
+	case !found || rest == "":
+		return unassignedClinic, CodeClinicMissing
+	case !event.ValidClinic(first):
+		return unassignedClinic, CodeClinicInvalid
+	}
+	return first, ""
+}
+
+// errGone tells that the object was removed or replaced after it was listed; a replacement is listed again.
+var errGone = errors.New("the object is gone")
+
+// fetch spools an inbox object.
+func (s *Service) fetch(ctx context.Context, info blob.Info) (*spool, error) {
+	body, got, err := s.deps.Blob.Get(ctx, s.deps.Blob.Buckets().Inbox, info.Key)
+	if fault.Is(err, fault.NotFound) {
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetching the object: %w", err)
+	}
+	defer func() { _ = body.Close() }() // only read from
+	if got.ETag != info.ETag || got.Size != info.Size {
+		return nil, errGone
+	}
+	bytes, err := newSpool(s.config.SpoolDir, body, info.Size)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the object: %w", err)
+	}
+	if bytes.size != info.Size {
+		bytes.close()
+		return nil, fault.New(fault.Transient, "storage-unavailable", "an object of %d bytes ended after %d", info.Size, bytes.size)
+	}
+	return bytes, nil
+}
+
+// remove takes the object off the inbox if it still is the one that was handled. A replacement stays and is listed again.
+func (s *Service) remove(ctx context.Context, info blob.Info) error {
+	err := s.deps.Blob.RemoveMatching(ctx, s.deps.Blob.Buckets().Inbox, info.Key, info.ETag, info.LastModified)
+	if fault.Is(err, fault.Conflict) || fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// processFile judges one file and writes its outcome.
+func (s *Service) processFile(ctx context.Context, it item) error {
+	instance, content, err := s.judge(ctx, it)
+	switch {
+	case err == nil:
+		return s.accept(ctx, it, instance, content)
+	case fault.Interrupted(err) || fault.Is(err, fault.Transient):
+		return err
+	}
+	code := fault.CodeOf(err)
+	if _, known := reasonOf(code); !known {
+		s.deps.Logger.Error("a file could not be processed because of a defect in Noctua", "receipt", it.receipt, "error", err)
+		code = CodeProcessing
+	}
+	return s.reject(ctx, it, code, fault.SentenceOf(err), instance)
+}
+
+// judge reads a file. content is the hash of what makes the picture: its pixels, or the whole file where it is not decoded.
+func (s *Service) judge(ctx context.Context, it item) (instance record.Instance, content string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The reader must never panic; if it does, one file goes to quarantine and the service lives.
+			s.deps.Logger.Error("the DICOM reader panicked", "receipt", it.receipt, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = fault.New(fault.Internal, CodeProcessing, "reading the file failed because of a defect in Noctua")
+		}
+	}()
+	file, err := dicom.Open(it.bytes.file, it.bytes.size, s.config.DICOM)
+	if err != nil {
+		return record.Instance{}, "", err
+	}
+	if instance, err = file.Describe(); err != nil {
+		return instance, "", err
+	}
+	if n := instance.NotAnalysed; n != nil && (n.Code == dicom.CodeNoteDocument || n.Code == dicom.CodeNoteTomography) {
+		return instance, it.bytes.sha256, nil
+	}
+	cost := min(file.DecodeCost(), s.config.MemoryBytes)
+	if err := s.memory.Acquire(ctx, cost); err != nil {
+		return instance, "", err
+	}
+	defer s.memory.Release(cost)
+	picture, notes, err := file.Decode()
+	if err != nil {
+		if !instance.Analyse && fault.Is(err, fault.Unsupported) {
+			return instance, it.bytes.sha256, nil // kept for people to look at; its pixels are not needed
+		}
+		return instance, "", err
+	}
+	digest := sha256.Sum256(picture.Pix)
+	instance.PixelSha256 = hex.EncodeToString(digest[:])
+	instance.Notes = append(instance.Notes, notes...)
+	return instance, instance.PixelSha256, nil
+}
+
+// rejectLarge brings an object over the limit to quarantine without holding it: it is read once for its hash and once more
+// on its way to the other bucket.
+func (s *Service) rejectLarge(ctx context.Context, it item, info blob.Info) error {
+	body, got, err := s.deps.Blob.Get(ctx, s.deps.Blob.Buckets().Inbox, info.Key)
+	if fault.Is(err, fault.NotFound) || err == nil && got.ETag != info.ETag {
+		if err == nil {
+			_ = body.Close() // only read from
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("fetching a large object: %w", err)
+	}
+	hash := sha256.New()
+	_, err = io.Copy(hash, body)
+	_ = body.Close() // only read from
+	if err != nil {
+		return fmt.Errorf("hashing a large object: %w", err)
+	}
+	again := func() (io.Reader, func(), error) {
+		body, _, err := s.deps.Blob.Get(ctx, s.deps.Blob.Buckets().Inbox, info.Key)
+		if err != nil {
+			return nil, nil, err
+		}
+		return body, func() { _ = body.Close() }, nil // only read from
+	}
+	return s.quarantine(ctx, it, refusal{
+		code: CodeObjectTooLarge, detail: "it has " + strconv.FormatInt(info.Size, 10) + " bytes", sha256: hex.EncodeToString(hash.Sum(nil)), size: info.Size, source: again,
+	})
+}

@@ -1,0 +1,120 @@
+package ingest
+
+import (
+	"strings"
+
+	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
+)
+
+// Codes of refusals that are ingest's own; the others are those of pkg/dicom and dicom/pixel.
+const (
+	CodeClinicMissing    = "clinic-missing"
+	CodeClinicInvalid    = "clinic-invalid"
+	CodeObjectTooLarge   = "object-too-large"
+	CodeIdentity         = "identity-conflict"
+	CodeProcessing       = "processing-failed"
+	CodeArchiveDamaged   = "archive-damaged"
+	CodeArchiveEmpty     = "archive-empty"
+	CodeArchiveEncrypted = "archive-encrypted"
+	CodeArchiveTooLarge  = "archive-too-large"
+	CodeArchiveBomb      = "archive-bomb"
+	CodeArchiveNested    = "archive-nested"
+	CodeMemberDamaged    = "archive-member-damaged"
+)
+
+// reason is what the people at a clinic read.
+type reason struct {
+	sentence string // what is wrong
+	action   string // what to do
+}
+
+// withDetail adds what only an engineer can use.
+func (r reason) withDetail(detail string) string {
+	if detail == "" {
+		return r.sentence
+	}
+	return r.sentence + " (For support: " + strings.TrimSuffix(detail, ".") + ".)"
+}
+
+const (
+	sendAgain    = "Send the file again. If it happens again, export it again from the camera."
+	exportAgain  = "Export the picture again from the camera as DICOM and send it. If it happens again, tell the camera's support."
+	askSupport   = "Tell the support of Noctua; the file is kept."
+	checkPatient = "Correct the patient's entry at the camera or archive, export the picture again and send it."
+	exportSyntax = "Export the picture uncompressed or as JPEG (transfer syntax Explicit VR Little Endian or JPEG Baseline) and send it again."
+	exportUTF8   = "Set the camera or archive to export text as UTF-8 (ISO_IR 192) and send the picture again."
+	sendUnzipped = "Send the pictures themselves, or a plain ZIP of them without password."
+	useFolder    = "Put the files into the folder of your clinic in the inbox: letters, digits, - and _ only, for example north-clinic/…"
+	sendFundus   = "Send colour fundus photographs only. If this is one, set the camera's export to Ophthalmic Photography."
+)
+
+// reasonOf is the one table of refusals. known is false for a code that is none.
+func reasonOf(code string) (r reason, known bool) {
+	switch code {
+	case CodeClinicMissing:
+		return reason{"The file does not lie in a clinic's folder, so nobody knows where it comes from.", useFolder}, true
+	case CodeClinicInvalid:
+		return reason{"The file lies in a folder whose name cannot be a clinic's.", useFolder}, true
+	case CodeObjectTooLarge:
+		return reason{"The file is too large for a fundus photograph or a night's ZIP.", "Send the pictures one by one, or in several ZIPs."}, true
+	case CodeIdentity:
+		return reason{"Another picture or another study has the same number (SOPInstanceUID); one of the two may belong to someone else.",
+			"Find out which of the two pictures is right, have the other one exported anew with its own number, and send it again."}, true
+	case CodeProcessing:
+		return reason{"Noctua failed on this file.", askSupport}, true
+
+	case CodeArchiveDamaged:
+		return reason{"The ZIP is damaged or incomplete.", sendAgain}, true
+	case CodeArchiveEmpty:
+		return reason{"The ZIP holds no pictures.", "Check what was packed and send it again."}, true
+	case CodeArchiveEncrypted:
+		return reason{"The ZIP is protected by a password.", sendUnzipped}, true
+	case CodeArchiveTooLarge:
+		return reason{"The ZIP holds too many files, or files that are too large together.", "Split it into several ZIPs."}, true
+	case CodeArchiveBomb:
+		return reason{"The ZIP would grow to a size that pictures never have.", sendUnzipped}, true
+	case CodeArchiveNested:
+		return reason{"The ZIP holds another ZIP.", "Unpack the inner ZIP and send its pictures."}, true
+	case CodeMemberDamaged:
+		return reason{"This file inside the ZIP is damaged; the other files of the ZIP are not affected.", "Send this file again."}, true
+
+	case dicom.CodeNotDICOM:
+		return reason{"This is not a DICOM file.", "Export the picture as DICOM and send it again. If it is no picture, nothing needs to be done."}, true
+	case dicom.CodeTruncated:
+		return reason{"The file is incomplete: it was cut off on its way.", sendAgain}, true
+	case dicom.CodeMalformed, dicom.CodeEncapsulation, dicom.CodeValue, dicom.CodeRepeated:
+		return reason{"The file breaks the rules of DICOM, so it cannot be read with certainty.", exportAgain}, true
+	case dicom.CodeTooDeep, dicom.CodeTooMany:
+		return reason{"The file is built in a way that no camera builds it, and may be meant to do harm.", "Do not open it. Tell whoever looks after the camera's computer."}, true
+	case dicom.CodeTransferSyntax:
+		return reason{"The picture is compressed in a way that Noctua does not read.", exportSyntax}, true
+	case dicom.CodeCharacterSet:
+		return reason{"The patient's name is written in a way that Noctua cannot read with certainty.", exportUTF8}, true
+	case dicom.CodeSOPClass, dicom.CodeModality:
+		return reason{"This is not a fundus photograph.", sendFundus}, true
+	case dicom.CodeObfuscated:
+		return reason{"The picture was exported scrambled by Zeiss FORUM.", "Export it unobfuscated from FORUM and send it again."}, true
+	case dicom.CodeStudyUID, dicom.CodeSOPUID:
+		return reason{"The picture or its study has no valid number (UID), so it cannot be filed.", exportAgain}, true
+	case dicom.CodePatientID:
+		return reason{"The patient's ID is missing.", checkPatient}, true
+	case dicom.CodePatientIDInvalid:
+		return reason{"The patient's ID holds characters that cannot be read with certainty, or is too long.", checkPatient}, true
+	case dicom.CodeLateralityMissing:
+		return reason{"The file does not say which one eye it shows.", "Set the eye (right or left) at the camera or archive and send the picture again."}, true
+	case dicom.CodeLateralityConflict:
+		return reason{"The file says both right and left eye.", "Find out which eye it is, correct it at the camera or archive and send the picture again."}, true
+	case dicom.CodePixelMissing:
+		return reason{"The file holds no picture.", sendAgain}, true
+	case dicom.CodeGeometry, dicom.CodePixelLength, dicom.CodePictureConflict, dicom.CodeFramesUnclear:
+		return reason{"The picture does not fit its own description, so it cannot be read with certainty.", exportAgain}, true
+	case dicom.CodePixelFormat, pixel.CodeUnsupported:
+		return reason{"The picture is stored in a way that Noctua does not read.", exportSyntax}, true
+	case pixel.CodeCorrupt:
+		return reason{"The picture is damaged or incomplete.", sendAgain}, true
+	case pixel.CodeTooLarge:
+		return reason{"The picture is larger than fundus photographs are.", "Send single photographs of at most 16,384 pixels a side and 64 million pixels."}, true
+	}
+	return reason{}, false
+}
