@@ -41,6 +41,34 @@ func sharpen(p *raster.RGB, s surround, c circle, k float64) circle {
 	return c
 }
 
+// supportTolerance is how far from the circle an edge may lie to speak for it, share of the radius.
+const supportTolerance = .012
+
+// support is the share of the rays that cross the circle inside frame and cut lines and show an edge there. A circle that
+// merely touches a square or a blot has little of it.
+func support(p *raster.RGB, s surround, fov FOV) float64 {
+	c := circle{fov.CenterX, fov.CenterY, fov.Radius}
+	visible := 0
+	for i := range rays {
+		sin, cos := math.Sincos(2 * math.Pi * float64(i) / rays)
+		inner := .99 * c.r // just inside the line, so that a cut line or the frame's border decides
+		if fov.Contains(c.x+inner*cos, c.y+inner*sin) {
+			visible++
+		}
+	}
+	if visible == 0 {
+		return 0
+	}
+	agree := 0
+	for _, q := range edgePoints(p, s, c, math.Max(rayMinWindowPx, rayHalfWindow*c.r)) {
+		inside := point{c.x + (q.x-c.x)*.97, c.y + (q.y-c.y)*.97}
+		if math.Abs(c.residual(q)) < math.Max(1.5, supportTolerance*c.r) && fov.Contains(inside.x, inside.y) {
+			agree++
+		}
+	}
+	return float64(agree) / float64(visible)
+}
+
 // edgePoints returns the point of half signal on each ray that shows an edge within window of the circle.
 func edgePoints(p *raster.RGB, s surround, c circle, window float64) []point {
 	steps := int(2*window/rayStepPx) + 1

@@ -20,6 +20,7 @@ const (
 	circleTolerance   = .006 // of the extent of the visible border: how far a border point may lie off the circle
 	minFill           = .70  // share of the visible FOV that must differ from the surround
 	minExplained      = .45  // share of the border points that lie on the circle or on a cut line
+	minSupport        = .5   // share of the rays across the visible edge that show it where the circle says
 	minArcBins        = 6    // of 36 bins of 10°: bins in which the circle's line is seen
 	maxLeak           = .25  // what may lie outside circle and cuts (text that touches), share of the region
 	minBoxFill        = .97  // from which a region without a round border is a box, filled by the retina
@@ -99,6 +100,9 @@ func roundFOV(p *raster.RGB, t *thumbnail, s surround, r *region) (fov FOV, scor
 	fov = FOV{CenterX: c.x, CenterY: c.y, Radius: c.r, Right: float64(p.Width), Bottom: float64(p.Height), Width: p.Width, Height: p.Height}
 	findCuts(p, s, &fov, k)
 	if fov.Left >= fov.Right || fov.Top >= fov.Bottom {
+		return FOV{}, 0, false
+	}
+	if support(p, s, fov) < minSupport {
 		return FOV{}, 0, false
 	}
 	fill, leak := overlap(t, r, fov)

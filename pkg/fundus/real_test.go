@@ -3,11 +3,14 @@ package fundus_test
 import (
 	"fmt"
 	"image"
+	"image/draw"
 	_ "image/jpeg"
 	_ "image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	_ "golang.org/x/image/tiff"
@@ -17,7 +20,7 @@ import (
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
-func decode(t testing.TB, path string) image.Image {
+func decode(t testing.TB, path string) *image.RGBA {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -28,20 +31,17 @@ func decode(t testing.TB, path string) image.Image {
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	return img
+	out := image.NewRGBA(image.Rect(0, 0, img.Bounds().Dx(), img.Bounds().Dy()))
+	draw.Draw(out, out.Rect, img, img.Bounds().Min, draw.Src)
+	return out
 }
 
 func readRGB(t testing.TB, path string) *raster.RGB {
 	t.Helper()
 	img := decode(t, path)
-	b := img.Bounds()
-	p := raster.NewRGB(b.Dx(), b.Dy())
-	for y := range p.Height {
-		for x := range p.Width {
-			r, g, bl, _ := img.At(b.Min.X+x, b.Min.Y+y).RGBA()
-			i := 3 * (y*p.Width + x)
-			p.Pix[i], p.Pix[i+1], p.Pix[i+2] = uint8(r>>8), uint8(g>>8), uint8(bl>>8)
-		}
+	p := raster.NewRGB(img.Rect.Dx(), img.Rect.Dy())
+	for i := range p.Width * p.Height {
+		copy(p.Pix[3*i:3*i+3], img.Pix[4*i:])
 	}
 	return p
 }
@@ -49,13 +49,10 @@ func readRGB(t testing.TB, path string) *raster.RGB {
 func readMask(t testing.TB, path string) *raster.Mask {
 	t.Helper()
 	img := decode(t, path)
-	b := img.Bounds()
-	m := raster.NewMask(b.Dx(), b.Dy())
-	for y := range m.Height {
-		for x := range m.Width {
-			if r, _, _, _ := img.At(b.Min.X+x, b.Min.Y+y).RGBA(); r>>8 > 127 {
-				m.Pix[y*m.Width+x] = raster.Foreground
-			}
+	m := raster.NewMask(img.Rect.Dx(), img.Rect.Dy())
+	for i := range m.Pix {
+		if img.Pix[4*i] > 127 {
+			m.Pix[i] = raster.Foreground
 		}
 	}
 	return m
@@ -84,36 +81,42 @@ func dice(a, b *raster.Mask) float64 {
 // TestFindFOVOnDataSets holds FindFOV against the published masks of every CHASE_DB1 and HRF picture.
 func TestFindFOVOnDataSets(t *testing.T) {
 	t.Parallel()
-	const minDice = .99
+	const minDice, want = .99, 73
+	var mu sync.Mutex
 	pictures, sum, lowest := 0, 0.0, 1.0
-	for set, suffix := range map[string]string{"CHASE_DB1": ".png", "HRF": "_mask.tif"} {
-		dir := shared.Dir(t, "data", set)
-		files, err := filepath.Glob(filepath.Join(dir, "images", "*.jpg"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("no pictures in %s: %v", dir, err)
-		}
-		for _, file := range files {
-			stem := strings.TrimSuffix(filepath.Base(file), ".jpg")
-			p := readRGB(t, file)
-			fov, err := fundus.FindFOV(p)
-			if err != nil {
-				t.Errorf("%s: %v", stem, err)
-				continue
+	var table []string
+	t.Run("pictures", func(t *testing.T) {
+		for set, suffix := range map[string]string{"CHASE_DB1": ".png", "HRF": "_mask.tif"} {
+			dir := shared.Dir(t, "data", set)
+			files, err := filepath.Glob(filepath.Join(dir, "images", "*.jpg"))
+			if err != nil || len(files) == 0 {
+				t.Fatalf("no pictures in %s: %v", dir, err)
 			}
-			d := dice(fov.Mask(), readMask(t, filepath.Join(dir, "fov", stem+suffix)))
-			pictures++
-			sum += d
-			lowest = min(lowest, d)
-			line := fmt.Sprintf("%-10s Dice %.4f  centre %7.1f %7.1f  radius %7.1f  box %g %g %g %g", stem, d, fov.CenterX, fov.CenterY, fov.Radius, fov.Left, fov.Top, fov.Right, fov.Bottom)
-			if d < minDice || fov.FillsFrame {
-				t.Error(line)
-				continue
+			for _, file := range files {
+				stem := strings.TrimSuffix(filepath.Base(file), ".jpg")
+				t.Run(stem, func(t *testing.T) {
+					t.Parallel()
+					fov, err := fundus.FindFOV(readRGB(t, file))
+					if err != nil {
+						t.Fatal(err)
+					}
+					d := dice(fov.Mask(), readMask(t, filepath.Join(dir, "fov", stem+suffix)))
+					if d < minDice || fov.FillsFrame {
+						t.Errorf("Dice %.4f with %+v", d, fov)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					pictures++
+					sum += d
+					lowest = min(lowest, d)
+					table = append(table, fmt.Sprintf("%-10s Dice %.4f  centre %7.1f %7.1f  radius %7.1f  box %g %g %g %g", stem, d, fov.CenterX, fov.CenterY, fov.Radius, fov.Left, fov.Top, fov.Right, fov.Bottom))
+				})
 			}
-			t.Log(line)
 		}
-	}
-	t.Logf("%d pictures, Dice lowest %.4f, mean %.4f", pictures, lowest, sum/float64(pictures))
-	if pictures != 73 {
-		t.Errorf("73 pictures were expected, %d were measured", pictures)
+	})
+	slices.Sort(table)
+	t.Logf("%d pictures, Dice lowest %.4f, mean %.4f\n%s", pictures, lowest, sum/float64(pictures), strings.Join(table, "\n"))
+	if pictures != want {
+		t.Errorf("%d pictures were expected, %d were measured", want, pictures)
 	}
 }

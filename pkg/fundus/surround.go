@@ -19,7 +19,7 @@ type surroundKind int
 const (
 	darkSurround  surroundKind = iota // black or nearly: the signal is the brightest channel
 	lightSurround                     // white or nearly: the signal is how far the darkest channel falls short
-	greySurround                      // any other single colour: the signal is the largest difference of a channel
+	greySurround                      // any other grey: the signal is the largest difference of a channel
 )
 
 // signal is how far a pixel differs from the surround, grey levels.
@@ -99,6 +99,7 @@ const (
 	minSurroundShare  = .02  // share of the frame's border that a surround takes at least
 	minGreyShare      = .20  // the same for a surround of any colour, which retina could be taken for
 	greyBinLevels     = 12.0 // how far pixels of one grey surround may lie apart
+	maxGreyChroma     = 24.0 // brightest less darkest channel of a grey surround
 	borderRingPx      = 3    // border pixels of the thumbnail that are looked at
 	minTextureGreyStd = 2.0  // below it a frame is blank
 )
@@ -138,7 +139,7 @@ func (t *thumbnail) surrounds() []surround {
 	add(darkSurround, minSurroundShare, brightest, func(c [3]float64) bool { return brightest(c) < darkLevel })
 	add(lightSurround, minSurroundShare, darkest, func(c [3]float64) bool { return darkest(c) > lightLevel })
 
-	// A surround of another colour: the median of the ring, if enough of the ring is like it.
+	// A surround of any other grey: the commonest colour of the ring, if enough of the ring is like it.
 	mode := commonest(ring)
 	same := 0
 	for _, c := range ring {
@@ -146,7 +147,8 @@ func (t *thumbnail) surrounds() []surround {
 			same++
 		}
 	}
-	if float64(same) >= minGreyShare*float64(len(ring)) && brightest(mode) >= darkLevel && darkest(mode) <= lightLevel {
+	// Retina that reaches the border has one colour as well, but is never grey.
+	if brightest(mode)-darkest(mode) <= maxGreyChroma && float64(same) >= minGreyShare*float64(len(ring)) && brightest(mode) >= darkLevel && darkest(mode) <= lightLevel {
 		found = append(found, surround{kind: greySurround, r: mode[0], g: mode[1], b: mode[2], threshold: greyBinLevels})
 	}
 	return found

@@ -33,7 +33,9 @@ const (
 	overlayGreen   = 255
 	overlayBlue    = 170
 	fillPercent    = 30
-	linePercent    = 85
+	linePercent    = 90
+	// overlayLineShare is the diameter of the field of view in line widths, so that the line is as wide on any camera.
+	overlayLineShare = 900
 )
 
 // Render makes mask and overlay of a measured picture. p is used up: the overlay is drawn into it. burnedIn blanks what lies
@@ -47,7 +49,7 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) (Pictures, error) {
 	if err != nil {
 		return Pictures{}, err
 	}
-	drawOverlay(p, mask)
+	drawOverlay(p, mask, max(1, int(2*a.Canvas.FOV.Radius/overlayLineShare+.5)))
 	if burnedIn {
 		blankOutside(p, a.Canvas.FOV)
 	}
@@ -68,18 +70,18 @@ func encodeMask(m *raster.Mask) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// drawOverlay lays the mask over the picture: a light fill, and a line along the edge inside the mask.
-func drawOverlay(p *raster.RGB, m *raster.Mask) {
+// drawOverlay lays the mask over the picture: a light fill, and a line of linePx pixels along the edge inside the mask.
+func drawOverlay(p *raster.RGB, m *raster.Mask, linePx int) {
 	w, h := m.Width, m.Height
 	for y := range h {
 		row := m.Pix[y*w : (y+1)*w]
-		above, below := m.Pix[max(0, y-1)*w:][:w], m.Pix[min(h-1, y+1)*w:][:w]
+		above, below := m.Pix[max(0, y-linePx)*w:][:w], m.Pix[min(h-1, y+linePx)*w:][:w]
 		for x, v := range row {
 			if v == 0 {
 				continue
 			}
 			percent := fillPercent
-			if row[max(0, x-1)] == 0 || row[min(w-1, x+1)] == 0 || above[x] == 0 || below[x] == 0 {
+			if row[max(0, x-linePx)] == 0 || row[min(w-1, x+linePx)] == 0 || above[x] == 0 || below[x] == 0 {
 				percent = linePercent
 			}
 			pix := p.Pix[3*(y*w+x):][:3]
