@@ -58,6 +58,9 @@ func (f FOV) Span(y int) (first, end int) {
 	for end > first && !f.Contains(float64(end-1)+0.5, cy) {
 		end--
 	}
+	if end <= first {
+		return 0, 0
+	}
 	return first, end
 }
 

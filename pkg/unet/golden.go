@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
-	"path/filepath"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
@@ -22,11 +21,11 @@ type Golden struct {
 func (s *Session) VerifyGolden(ctx context.Context) (Golden, error) {
 	g := s.model.Manifest.Golden
 	result := Golden{Tolerance: g.Tolerance}
-	input, err := readTensor(filepath.Join(s.model.Dir, g.Input), g.InputShape)
+	input, err := s.model.readTensor(g.Input, g.InputShape)
 	if err != nil {
 		return result, err
 	}
-	want, err := readTensor(filepath.Join(s.model.Dir, g.Output), g.OutputShape)
+	want, err := s.model.readTensor(g.Output, g.OutputShape)
 	if err != nil {
 		return result, err
 	}
@@ -55,19 +54,19 @@ func (s *Session) VerifyGolden(ctx context.Context) (Golden, error) {
 const maxGoldenBytes = 256 << 20
 
 // readTensor reads raw little-endian float32 values.
-func readTensor(path string, shape []int) ([]float32, error) {
+func (m *Model) readTensor(name string, shape []int) ([]float32, error) {
 	count := int64(1)
 	for _, n := range shape {
 		if count *= int64(n); count > maxGoldenBytes/4 {
-			return nil, fault.New(fault.Invalid, "model-golden", "%s would hold more than %d bytes by its shape %v", path, maxGoldenBytes, shape)
+			return nil, fault.New(fault.Invalid, "model-golden", "%s would hold more than %d bytes by its shape %v", name, maxGoldenBytes, shape)
 		}
 	}
-	raw, err := readBounded(path, maxGoldenBytes)
+	raw, err := readBounded(m.files, m.Origin, name, maxGoldenBytes)
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(raw)) != 4*count {
-		return nil, fault.New(fault.Invalid, "model-golden", "%s holds %d bytes, but its shape %v needs %d: get the model folder again", path, len(raw), shape, 4*count)
+		return nil, fault.New(fault.Invalid, "model-golden", "%s holds %d bytes, but its shape %v needs %d: get the model folder again", name, len(raw), shape, 4*count)
 	}
 	values := make([]float32, count)
 	for i := range values {

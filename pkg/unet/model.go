@@ -31,15 +31,20 @@ const (
 
 // Model is a model folder that was read and checked. It is immutable.
 type Model struct {
-	Dir      string // folder, for messages and the golden tensors
+	Origin   string // where it came from, for messages
 	Manifest record.ModelManifest
+	files    fs.FS // the folder, for the golden tensors
 	onnx     []byte
 }
 
-// LoadModel reads the manifest of a model folder, checks it against its schema, reads the ONNX file and checks that it is
-// the one that the manifest describes. Faults: NotFound "model-missing", Invalid "model-manifest" or "model-altered".
-func LoadModel(dir string) (*Model, error) {
-	raw, err := readBounded(filepath.Join(dir, ManifestFile), maxManifestBytes)
+// LoadModel reads a model from a folder; see LoadModelFS.
+func LoadModel(dir string) (*Model, error) { return LoadModelFS(os.DirFS(dir), dir) }
+
+// LoadModelFS reads a model from a file system, e.g. one that is embedded in the program. It checks the manifest against its
+// schema, reads the ONNX file and checks that it is the one that the manifest describes. origin names the folder in messages.
+// Faults: NotFound "model-missing", Invalid "model-manifest" or "model-altered".
+func LoadModelFS(files fs.FS, origin string) (*Model, error) {
+	raw, err := readBounded(files, origin, ManifestFile, maxManifestBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -48,20 +53,19 @@ func LoadModel(dir string) (*Model, error) {
 		err = validateManifest(raw)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "model-manifest", err, "%s is not a model manifest that this version can use; get the model folder again or choose another one", filepath.Join(dir, ManifestFile))
+		return nil, fault.Wrap(fault.Invalid, "model-manifest", err, "%s is not a model manifest that this version can use; get the model folder again or choose another one", filepath.Join(origin, ManifestFile))
 	}
 	if !slices.Contains(manifest.Output.Classes, VesselClass) {
 		return nil, fault.New(fault.Invalid, "model-manifest", "the model %s has the classes %s, but none is called %q: use a vessel model", manifest.Name, strings.Join(manifest.Output.Classes, ", "), VesselClass)
 	}
-	path := filepath.Join(dir, manifest.File)
-	onnx, err := readBounded(path, maxModelBytes)
+	onnx, err := readBounded(files, origin, manifest.File, maxModelBytes)
 	if err != nil {
 		return nil, err
 	}
 	if sum := sha256.Sum256(onnx); hex.EncodeToString(sum[:]) != manifest.Sha256 {
-		return nil, fault.New(fault.Invalid, "model-altered", "%s has the SHA-256 %x, but its manifest says %s: the file was changed or cut off, get the model folder again", path, sum, manifest.Sha256)
+		return nil, fault.New(fault.Invalid, "model-altered", "%s has the SHA-256 %x, but its manifest says %s: the file was changed or cut off, get the model folder again", filepath.Join(origin, manifest.File), sum, manifest.Sha256)
 	}
-	return &Model{Dir: dir, Manifest: *manifest, onnx: onnx}, nil
+	return &Model{Origin: origin, Manifest: *manifest, files: files, onnx: onnx}, nil
 }
 
 func validateManifest(raw []byte) error {
@@ -77,8 +81,9 @@ func (m *Model) Reference() record.ModelReference {
 	return record.ModelReference{Name: m.Manifest.Name, Version: m.Manifest.Version, Sha256: m.Manifest.Sha256}
 }
 
-func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+func readBounded(files fs.FS, origin, name string, limit int64) ([]byte, error) {
+	path := filepath.Join(origin, name)
+	f, err := files.Open(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.Wrap(fault.NotFound, "model-missing", err, "there is no %s: give the folder of a model, with %s in it", path, ManifestFile)

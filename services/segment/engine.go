@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -11,8 +12,10 @@ import (
 
 // EngineConfig says which network runs on what.
 type EngineConfig struct {
-	// ModelDir is the model's folder, e.g. models/noctua-vessel-1. Required.
+	// ModelDir is the model's folder, e.g. models/noctua-vessel-1. Default: Model.
 	ModelDir string
+	// Model holds the files of the model that is used when ModelDir is empty, e.g. the one that the program embeds.
+	Model fs.FS
 	// Library is the path of ONNX Runtime's shared library. Default: NOCTUA_ONNXRUNTIME, else the one of `make deps`.
 	Library string
 	// Run bounds and places the runs of the network.
@@ -21,7 +24,7 @@ type EngineConfig struct {
 
 // Validate says in a sentence what is wrong.
 func (c EngineConfig) Validate() error {
-	if c.ModelDir == "" {
+	if c.ModelDir == "" && c.Model == nil {
 		return fault.New(fault.Invalid, "segment-config", "no model is configured: give the folder of one, e.g. models/noctua-vessel-1")
 	}
 	return c.Run.Validate()
@@ -51,7 +54,7 @@ func OpenEngine(ctx context.Context, config EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := unet.LoadModel(config.ModelDir)
+	model, err := loadModel(config)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +67,13 @@ func OpenEngine(ctx context.Context, config EngineConfig) (*Engine, error) {
 		return nil, errors.Join(err, session.Close())
 	}
 	return &Engine{session: session, golden: golden}, nil
+}
+
+func loadModel(config EngineConfig) (*unet.Model, error) {
+	if config.ModelDir == "" {
+		return unet.LoadModelFS(config.Model, "the program's own model")
+	}
+	return unet.LoadModel(config.ModelDir)
 }
 
 // Info says what the network runs on.

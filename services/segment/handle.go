@@ -171,7 +171,9 @@ func (w *worker) process(ctx context.Context, img target, progress func()) error
 	return nil
 }
 
-func ms(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond) }
+func ms(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
+}
 
 // instance reads the document that intake put beside the archived bytes.
 func (w *worker) instance(ctx context.Context, img target) (*record.Instance, error) {
