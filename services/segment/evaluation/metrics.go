@@ -46,7 +46,7 @@ type Metrics struct {
 	MCC         Score `json:"mcc"`         // Matthews' correlation coefficient, of the mask
 }
 
-// tally counts pixels: the confusion matrix of the mask, and the probabilities by label.
+// tally counts the pixels of one picture, which are fewer than 2³²: the confusion matrix of the mask, and the probabilities by label.
 type tally struct {
 	tp, fp, tn, fn uint64
 	vessel, other  []uint32 // pixels by bin of probability
@@ -56,7 +56,7 @@ func newTally() *tally {
 	return &tally{vessel: make([]uint32, bins), other: make([]uint32, bins)}
 }
 
-// pixel counts one pixel. The counters hold 4·10⁹ pixels, which is 500 pictures of 8 million; add checks it.
+// pixel counts one pixel.
 func (t *tally) pixel(label, mask bool, probability float32) {
 	b := binOf(probability)
 	if label {
