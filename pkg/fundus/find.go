@@ -29,6 +29,8 @@ const (
 	minColourSpread   = 3.0  // grey levels: below it a picture has no colour
 	maxBlueOverRed    = 1.05
 	maxGreenOverRed   = 1.15
+	bluishLevels      = 16.0 // blue over red, grey levels, that no part of a retina has, reflexes aside
+	maxBluishShare    = .10  // of the field of view
 	fullFrameRedGreen = 1.10 // a retina that fills the frame must be redder than one with a round border
 	fullFrameRedBlue  = 1.35
 )
@@ -218,7 +220,7 @@ func (t *thumbnail) blank() bool {
 // checkColour refuses what is not coloured like a retina: monochrome, or not red enough.
 func (t *thumbnail) checkColour(fov FOV) error {
 	k := float64(t.factor)
-	var r, g, b, spread, n float64
+	var r, g, b, spread, bluish, n float64
 	for y := range t.height {
 		for x := range t.width {
 			if !fov.Contains((float64(x)+.5)*k, (float64(y)+.5)*k) {
@@ -227,6 +229,9 @@ func (t *thumbnail) checkColour(fov FOV) error {
 			pr, pg, pb := t.at(x, y)
 			r, g, b, n = r+pr, g+pg, b+pb, n+1
 			spread += max(pr, pg, pb) - min(pr, pg, pb)
+			if pb > pr+bluishLevels {
+				bluish++
+			}
 		}
 	}
 	switch {
@@ -234,7 +239,7 @@ func (t *thumbnail) checkColour(fov FOV) error {
 		return notFound("the field of view lies outside the picture: check that the picture is a fundus photograph")
 	case spread/n < minColourSpread:
 		return notFound("the picture has no colour: a colour fundus photograph is needed")
-	case b > maxBlueOverRed*r || g > maxGreenOverRed*r,
+	case bluish > maxBluishShare*n || b > maxBlueOverRed*r || g > maxGreenOverRed*r,
 		fov.FillsFrame && (r < fullFrameRedGreen*g || r < fullFrameRedBlue*b):
 		return notFound("the picture is not coloured like a retina (mean red %.0f, green %.0f, blue %.0f): check that it is a fundus photograph", r/n, g/n, b/n)
 	}

@@ -120,3 +120,90 @@ func TestFindFOVOnDataSets(t *testing.T) {
 		t.Errorf("%d pictures were expected, %d were measured", want, pictures)
 	}
 }
+
+// TestFindFOVOnDegradedPhotographs changes real photographs in ways that cameras and exports do.
+func TestFindFOVOnDegradedPhotographs(t *testing.T) {
+	t.Parallel()
+	scaled := func(gain, lift float64) func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+		return func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			for i, v := range p.Pix {
+				p.Pix[i] = uint8(min(255, max(0, lift+gain*float64(v))))
+			}
+			return p, m
+		}
+	}
+	// window copies [x0, x1) × [y0, y1), which may reach beyond the frame: there it is black.
+	window := func(p *raster.RGB, m *raster.Mask, x0, y0, x1, y1 int) (*raster.RGB, *raster.Mask) {
+		out, mask := raster.NewRGB(x1-x0, y1-y0), raster.NewMask(x1-x0, y1-y0)
+		for y := range out.Height {
+			for x := range out.Width {
+				sx, sy := x+x0, y+y0
+				if sx < 0 || sy < 0 || sx >= p.Width || sy >= p.Height {
+					continue
+				}
+				copy(out.Pix[3*(y*out.Width+x):][:3], p.Pix[3*(sy*p.Width+sx):])
+				mask.Pix[y*out.Width+x] = m.Pix[sy*m.Width+sx]
+			}
+		}
+		return out, mask
+	}
+	changes := map[string]func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask){
+		"dark":          scaled(.35, 0),
+		"bright":        scaled(1.5, 0),
+		"lifted blacks": scaled(.9, 14),
+		"washed out":    scaled(.5, 30),
+		"half size": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			out, mask := raster.NewRGB(p.Width/2, p.Height/2), raster.NewMask(p.Width/2, p.Height/2)
+			for y := range out.Height {
+				for x := range out.Width {
+					copy(out.Pix[3*(y*out.Width+x):][:3], p.Pix[3*(2*y*p.Width+2*x):])
+					mask.Pix[y*out.Width+x] = m.Pix[2*y*m.Width+2*x]
+				}
+			}
+			return out, mask
+		},
+		"cropped by the frame": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			return window(p, m, p.Width/8, p.Height/7, p.Width-p.Width/9, p.Height-p.Height/6)
+		},
+		"cropped, then framed": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			p, m = window(p, m, 0, p.Height/7, p.Width, p.Height-p.Height/6)
+			return window(p, m, -40, -60, p.Width+40, p.Height+90)
+		},
+		"white surround": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			for i, v := range m.Pix {
+				if v == 0 {
+					p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = 255, 255, 255
+				}
+			}
+			return p, m
+		},
+		"text in the margin": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			text(p, 5, 5, p.Height/30, 6, [3]uint8{255, 255, 255})
+			text(p, p.Width-9*p.Height/30, p.Height-p.Height/25, p.Height/30, 8, [3]uint8{255, 255, 0})
+			return p, m
+		},
+	}
+	for _, picture := range []string{"CHASE_DB1/Image_14R", "CHASE_DB1/Image_09L", "HRF/07_dr"} {
+		set, stem := filepath.Split(picture)
+		dir := shared.Dir(t, "data", set)
+		fov := filepath.Join(dir, "fov", stem+".png")
+		if set == "HRF/" {
+			fov = filepath.Join(dir, "fov", stem+"_mask.tif")
+		}
+		for name, change := range changes {
+			t.Run(stem+" "+name, func(t *testing.T) {
+				t.Parallel()
+				p, want := change(readRGB(t, filepath.Join(dir, "images", stem+".jpg")), readMask(t, fov))
+				got, err := fundus.FindFOV(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := dice(got.Mask(), want)
+				t.Logf("Dice %.4f", d)
+				if d < .99 {
+					t.Errorf("Dice %.4f with %+v", d, got)
+				}
+			})
+		}
+	}
+}
