@@ -62,12 +62,6 @@ type Dataset struct {
 	Notes  []string
 }
 
-// Folders that hold a data set's parts, by the names that data sets use.
-var (
-	labelFolders = [...]string{"manual1", "1st_manual"}
-	fovFolders   = [...]string{"fov", "mask"}
-)
-
 // Find looks for labelled pictures in dir and returns those of a split. It reads names, no pixels.
 //
 // Faults: NotFound "dataset-missing" where dir is not a folder; Invalid "dataset-unknown" where it has no layout that is known,
@@ -118,11 +112,11 @@ func (d *Dataset) collect(dir string, of Split) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "dataset-unknown", err, "%s is not a data set that Noctua knows: expected images/ and manual1/, or DRIVE's training/ and test/.", dir)
 	}
-	labels, err := listFirst(dir, labelFolders[:])
+	labels, err := listFirst(dir, "manual1", "1st_manual")
 	if err != nil {
 		return err
 	}
-	fovs, err := listFirst(dir, fovFolders[:])
+	fovs, err := listFirst(dir, "fov", "mask")
 	if err != nil {
 		return err
 	}
@@ -163,7 +157,7 @@ func (d *Dataset) collect(dir string, of Split) error {
 }
 
 // listFirst lists the first of the folders that is there; none is an empty list.
-func listFirst(dir string, folders []string) ([]string, error) {
+func listFirst(dir string, folders ...string) ([]string, error) {
 	for _, folder := range folders {
 		if path := filepath.Join(dir, folder); isFolder(path) {
 			return listPictures(path)

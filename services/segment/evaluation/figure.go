@@ -31,15 +31,23 @@ const (
 	minBarsHeight = rocSidePx
 )
 
+// rgb is an opaque colour, 0xRRGGBB.
+type rgb uint32
+
+// RGBA makes rgb a color.Color.
+func (c rgb) RGBA() (r, g, b, a uint32) {
+	return color.RGBA{uint8(c >> 16), uint8(c >> 8), uint8(c), 255}.RGBA()
+}
+
 // Colours of the figure; the two strong ones differ in brightness too, for readers who do not tell their hues apart.
-var (
-	paper    = color.RGBA{255, 255, 255, 255}
-	ink      = color.RGBA{40, 40, 48, 255}
-	faint    = color.RGBA{205, 208, 215, 255}
-	grid     = color.RGBA{232, 234, 238, 255}
-	bar      = color.RGBA{110, 155, 205, 255}
-	barTrain = color.RGBA{190, 200, 212, 255}
-	strong   = color.RGBA{180, 60, 40, 255}
+const (
+	paper    rgb = 0xffffff
+	ink      rgb = 0x282830
+	faint    rgb = 0xcdd0d7
+	grid     rgb = 0xe8eaee
+	bar      rgb = 0x6e9bcd
+	barTrain rgb = 0xbec8d4
+	strong   rgb = 0xb43c28
 )
 
 // WriteFigure writes a PNG: Dice by picture with the pooled value as a line, and the pooled ROC curve.
@@ -84,7 +92,7 @@ const (
 )
 
 // text writes a line whose baseline is at y and whose anchor is at x.
-func (c canvas) text(x, y int, a anchor, ink color.Color, s string) {
+func (c canvas) text(x, y int, a anchor, ink rgb, s string) {
 	d := font.Drawer{Dst: c.RGBA, Src: image.NewUniform(ink), Face: c.face}
 	width := d.MeasureString(s).Ceil()
 	d.Dot = fixed.P(x-[...]int{0, width / 2, width}[a], y)
@@ -104,7 +112,7 @@ func (c canvas) fitted(s string, widthPx int) string {
 	return string(runes) + "…"
 }
 
-func (c canvas) fill(x0, y0, x1, y1 int, ink color.Color) {
+func (c canvas) fill(x0, y0, x1, y1 int, ink rgb) {
 	draw.Draw(c.RGBA, image.Rect(x0, y0, x1, y1), image.NewUniform(ink), image.Point{}, draw.Src)
 }
 
@@ -177,7 +185,7 @@ func (c canvas) roc(x, y int, r *Report) {
 }
 
 // line draws a straight line of a width by covering pixels in part, so that curves look smooth.
-func (c canvas) line(x0, y0, x1, y1, width float64, ink color.RGBA) {
+func (c canvas) line(x0, y0, x1, y1, width float64, ink rgb) {
 	reach := width/2 + 1
 	b := image.Rect(int(math.Floor(min(x0, x1)-reach)), int(math.Floor(min(y0, y1)-reach)), int(math.Ceil(max(x0, x1)+reach)), int(math.Ceil(max(y0, y1)+reach))).Intersect(c.Bounds())
 	dx, dy := x1-x0, y1-y0
@@ -197,7 +205,7 @@ func (c canvas) line(x0, y0, x1, y1, width float64, ink color.RGBA) {
 			mix := func(under, over uint8) uint8 {
 				return uint8(float64(under) + cover*(float64(over)-float64(under)) + .5)
 			}
-			c.SetRGBA(x, y, color.RGBA{mix(old.R, ink.R), mix(old.G, ink.G), mix(old.B, ink.B), 255})
+			c.SetRGBA(x, y, color.RGBA{mix(old.R, uint8(ink>>16)), mix(old.G, uint8(ink>>8)), mix(old.B, uint8(ink)), 255})
 		}
 	}
 }
