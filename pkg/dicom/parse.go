@@ -93,14 +93,12 @@ func (p *parser) header(pos, end int64, implicit bool) (header, error) {
 func (p *parser) meta(pos int64) (*Dataset, int64, error) {
 	d := &Dataset{}
 	for pos < p.size {
-		if p.size-pos < 8 {
-			return nil, 0, p.tooShort(pos, p.size)
-		}
-		t, _, err := p.tagAt(pos, p.size)
+		// Two bytes are enough to see that the group is over, and all that may be relied on: what follows may be compressed.
+		group, err := p.at(pos, int(min(2, p.size-pos)))
 		if err != nil {
 			return nil, 0, err
 		}
-		if t.group() != 2 {
+		if len(group) == 2 && binary.LittleEndian.Uint16(group) != 2 {
 			break
 		}
 		h, err := p.header(pos, p.size, false)
@@ -108,9 +106,9 @@ func (p *parser) meta(pos int64) (*Dataset, int64, error) {
 			return nil, 0, err
 		}
 		if h.length == undefined || h.vr == vrSQ {
-			return nil, 0, invalid(CodeMalformed, "the file header's element %s is a sequence, which it must not be", t)
+			return nil, 0, invalid(CodeMalformed, "the file header's element %s is a sequence, which it must not be", h.tag)
 		}
-		d.Elements = append(d.Elements, Element{Tag: t, VR: h.vr, Offset: h.value, Length: h.length})
+		d.Elements = append(d.Elements, Element{Tag: h.tag, VR: h.vr, Offset: h.value, Length: h.length})
 		pos = h.value + h.length
 	}
 	return d, pos, d.order()
