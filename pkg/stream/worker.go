@@ -17,13 +17,13 @@ import (
 
 // Defaults of a Worker.
 const (
-	DefaultMaxAttempts     = 5
-	DefaultRetryBase       = 2 * time.Second
-	DefaultRetryCap        = 5 * time.Minute
-	DefaultOutagePatience  = 24 * time.Hour
-	DefaultStallAfter      = 2 * time.Minute
+	DefaultMaxAttempts      = 5
+	DefaultRetryBase        = 2 * time.Second
+	DefaultRetryCap         = 5 * time.Minute
+	DefaultOutagePatience   = 24 * time.Hour
+	DefaultStallAfter       = 2 * time.Minute
 	DefaultHandlerTimeLimit = 15 * time.Minute
-	DefaultGrace           = 10 * time.Second
+	DefaultGrace            = 10 * time.Second
 
 	// fetchWait is how long a slot asks for one message before it asks again.
 	fetchWait = 5 * time.Second
