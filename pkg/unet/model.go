@@ -90,7 +90,7 @@ func readBounded(files fs.FS, origin, name string, limit int64) ([]byte, error) 
 	case err != nil:
 		return nil, fault.Wrap(fault.Invalid, "model-missing", err, "%s cannot be opened", path)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "model-missing", err, "%s cannot be read", path)

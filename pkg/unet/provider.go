@@ -95,7 +95,7 @@ func appendProvider(options *ort.SessionOptions, p Provider, device int) (err er
 		if err != nil {
 			return fmt.Errorf("making CUDA options: %w", err)
 		}
-		defer cuda.Destroy() // frees memory; its error can only mean that it was freed before
+		defer func() { _ = cuda.Destroy() }() // frees memory; its error can only mean that it was freed before
 		id["cudnn_conv_algo_search"] = "EXHAUSTIVE"
 		if err := cuda.Update(id); err != nil {
 			return fmt.Errorf("setting CUDA options: %w", err)
@@ -106,11 +106,14 @@ func appendProvider(options *ort.SessionOptions, p Provider, device int) (err er
 		if err != nil {
 			return fmt.Errorf("making TensorRT options: %w", err)
 		}
-		defer trt.Destroy() // as above
+		defer func() { _ = trt.Destroy() }() // as above
 		if err := trt.Update(id); err != nil {
 			return fmt.Errorf("setting TensorRT options: %w", err)
 		}
-		return options.AppendExecutionProviderTensorRT(trt)
+		if err := options.AppendExecutionProviderTensorRT(trt); err != nil {
+			return err
+		}
+		return appendProvider(options, CUDA, device) // for the nodes that TensorRT leaves
 	case OpenVINO:
 		return options.AppendExecutionProviderOpenVINO(map[string]string{})
 	default:

@@ -234,7 +234,7 @@ func (w *worker) fail(ctx context.Context, e event.Envelope, attempts int, cause
 	img, err := w.target(e)
 	if err != nil {
 		w.logger.ErrorContext(ctx, "a message names no image and is put aside", "event_id", e.ID, "cause", cause, "error", err)
-		return nil
+		return nil //nolint:nilerr // the error is the message's, which the queue keeps as a dead letter; nothing else can be done
 	}
 	failure := record.Failure{
 		Schema: record.FailureSchema, StudyUID: img.StudyUID, SOPUID: img.SOPUID, Sha256: img.Sha256, Clinic: img.clinic,
@@ -242,8 +242,10 @@ func (w *worker) fail(ctx context.Context, e event.Envelope, attempts int, cause
 	}
 	w.logger.ErrorContext(ctx, "image cannot be analysed", "sop_uid", img.SOPUID, "clinic", img.clinic, "code", failure.Code, "attempts", attempts, "error", cause)
 	// Another worker may have finished the image while this one failed: a result counts more than a failure.
-	if done, err := w.announceExisting(ctx, img); done || err != nil {
+	if done, err := w.announceExisting(ctx, img); done {
 		return err
+	} else if err != nil && !fault.Is(err, fault.Invalid) {
+		return err // not known; an unreadable result, though, is no result, and must not keep the message going round
 	}
 	document, err := record.Encode(record.FailureSchema, failure)
 	if err != nil {

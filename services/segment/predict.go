@@ -89,7 +89,7 @@ func looksLikePicture(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	head := make([]byte, 132)
 	n, _ := io.ReadFull(f, head) // a short file is no DICOM file
 	return dicom.IsPart10(head[:n])
@@ -270,7 +270,7 @@ func readBounded(path string) ([]byte, error) {
 	case err != nil:
 		return nil, fault.Wrap(fault.Invalid, "picture-unreadable", err, "%s cannot be opened", path)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "picture-unreadable", err, "%s cannot be read", path)
