@@ -19,8 +19,10 @@ import (
 // Sizes of the figure, pixels.
 const (
 	fontSizePx    = 13
-	barPitchPx    = 20
-	barHeightPx   = 13
+	minBarPitchPx = 20
+	maxBarPitchPx = 40
+	barShare      = .66 // of the pitch
+	valueWidthPx  = 44  // a bar that is shorter has its value outside
 	barLengthPx   = 340
 	nameWidthPx   = 150
 	rocSidePx     = 380
@@ -45,7 +47,7 @@ const (
 	ink      rgb = 0x282830
 	faint    rgb = 0xcdd0d7
 	grid     rgb = 0xe8eaee
-	bar      rgb = 0x6e9bcd
+	bar      rgb = 0x3f6fa8
 	barTrain rgb = 0xbec8d4
 	strong   rgb = 0xb43c28
 )
@@ -57,7 +59,7 @@ func WriteFigure(w io.Writer, r *Report) error {
 		return err
 	}
 	defer func() { _ = face.Close() }() // holds no file
-	barsHeight := max(minBarsHeight, len(r.PerImage)*barPitchPx)
+	barsHeight := max(minBarsHeight, len(r.PerImage)*minBarPitchPx)
 	c := canvas{
 		RGBA: image.NewRGBA(image.Rect(0, 0, marginPx+nameWidthPx+barLengthPx+panelGapPx+rocSidePx+marginPx, headHeightPx+barsHeight+footHeightPx)),
 		face: face,
@@ -125,19 +127,27 @@ func (c canvas) bars(x, y, height int, r *Report) {
 		c.text(at(v), y+height+18, centre, ink, strconv.FormatFloat(v, 'f', 1, 64))
 	}
 	trained := false
+	pitch := max(minBarPitchPx, min(maxBarPitchPx, height/max(1, len(r.PerImage))))
+	thick := int(barShare * float64(pitch))
 	for i, p := range r.PerImage {
-		top := y + i*barPitchPx + (barPitchPx-barHeightPx)/2
-		c.text(x-10, top+barHeightPx-2, right, ink, c.fitted(p.Name, nameWidthPx-12))
+		top := y + i*pitch + (pitch-thick)/2
+		baseline := top + thick/2 + fontSizePx*2/5
+		c.text(x-10, baseline, right, ink, c.fitted(p.Name, nameWidthPx-12))
 		if !p.Dice.Defined() {
-			c.text(x+4, top+barHeightPx-2, left, ink, "no vessels, in label or mask")
+			c.text(x+4, baseline, left, ink, "no vessels, in label or mask")
 			continue
 		}
-		colour := bar
+		colour, textColour := bar, paper
 		if p.Split == Train {
-			colour, trained = barTrain, true
+			colour, textColour, trained = barTrain, ink, true
 		}
-		c.fill(x, top, at(float64(p.Dice)), top+barHeightPx, colour)
-		c.text(at(float64(p.Dice))+6, top+barHeightPx-2, left, ink, strconv.FormatFloat(float64(p.Dice), 'f', 3, 64))
+		end := at(float64(p.Dice))
+		c.fill(x, top, end, top+thick, colour)
+		if value := strconv.FormatFloat(float64(p.Dice), 'f', 3, 64); end-x > valueWidthPx {
+			c.text(x+8, baseline, left, textColour, value)
+		} else {
+			c.text(end+6, baseline, left, ink, value)
+		}
 	}
 	c.fill(x, y, x+1, y+height, ink)
 	if r.Dice.Defined() {
@@ -181,7 +191,7 @@ func (c canvas) roc(x, y int, r *Report) {
 	}
 	c.text(x+rocSidePx-12, y+rocSidePx-16, right, ink, "AUC "+r.AUC.String())
 	c.text(x+rocSidePx/2, y+rocSidePx+40, centre, ink, "false positive rate")
-	c.text(x-30, y-8, left, ink, "true positive rate")
+	c.text(x, y-14, left, ink, "true positive rate")
 }
 
 // line draws a straight line of a width by covering pixels in part, so that curves look smooth.

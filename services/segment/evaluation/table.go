@@ -29,7 +29,7 @@ func WriteTable(w io.Writer, r *Report) error {
 	for _, p := range r.PerImage {
 		line(p.Name, p.Metrics, p.FOVDice.String())
 	}
-	line("pooled", r.Metrics, "")
+	line("pooled", r.Metrics, Undefined().String())
 	if err := table.Flush(); err != nil {
 		return err
 	}
