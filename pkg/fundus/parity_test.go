@@ -9,6 +9,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
@@ -28,15 +29,9 @@ func TestAgreesWithPython(t *testing.T) {
 		} `json:"tolerance"`
 		Cases []struct {
 			Geometry struct {
-				CenterX float64 `json:"center_x"`
-				CenterY float64 `json:"center_y"`
-				Radius  float64 `json:"radius"`
-				Left    float64 `json:"left"`
-				Top     float64 `json:"top"`
-				Right   float64 `json:"right"`
-				Bottom  float64 `json:"bottom"`
-				Width   int     `json:"width"`
-				Height  int     `json:"height"`
+				record.FieldOfView
+				Width  int `json:"width"`
+				Height int `json:"height"`
 			} `json:"geometry"`
 			MaskPixels int `json:"mask_pixels"`
 			Canvas     []struct {
