@@ -13,21 +13,26 @@ import (
 // characterSet decodes the text attributes of one data set (PS3.3 C.12.1.1.2). The zero value is the default repertoire.
 type characterSet struct {
 	utf8    bool
-	decoder encoding.Encoding // nil for the default repertoire and UTF-8
+	decoder encoding.Encoding // of a set without escapes
+	escapes *codeExtension    // of sets with escapes
 }
 
-// readCharacterSet reads SpecificCharacterSet (0008,0005). Several sets with ISO 2022 escapes, and names that are not in the
-// standard, are refused: a name read in the wrong set is a wrong name.
+// readCharacterSet reads SpecificCharacterSet (0008,0005). Names that are not in the standard are refused: a name read in the
+// wrong set is a wrong name.
 func readCharacterSet(value string) (characterSet, error) {
 	terms := strings.Split(value, `\`)
 	for i := range terms {
 		terms[i] = strings.TrimSpace(terms[i])
 	}
-	if len(terms) > 1 {
-		return characterSet{}, unsupported(CodeCharacterSet, "the file mixes the character sets %q, which is not read yet; send it in UTF-8 (ISO_IR 192)", value)
+	if len(terms) > 1 || strings.HasPrefix(terms[0], "ISO 2022 ") {
+		escapes, ok := readCodeExtension(terms)
+		if !ok {
+			return characterSet{}, unsupported(CodeCharacterSet, "the file mixes the character sets %q, one of which is not known or cannot be mixed; send it in UTF-8 (ISO_IR 192)", printable(value))
+		}
+		return characterSet{escapes: escapes}, nil
 	}
 	switch terms[0] {
-	case "", "ISO_IR 6", "ISO 2022 IR 6":
+	case "", "ISO_IR 6":
 		return characterSet{}, nil
 	case "ISO_IR 192":
 		return characterSet{utf8: true}, nil
@@ -42,8 +47,7 @@ func readCharacterSet(value string) (characterSet, error) {
 		{"ISO_IR 203", charmap.ISO8859_15}, {"ISO_IR 166", charmap.Windows874}, {"ISO_IR 13", japanese.ShiftJIS},
 		{"GB18030", simplifiedchinese.GB18030}, {"GBK", simplifiedchinese.GBK},
 	} {
-		// The same set with code extension, but alone: no escapes can follow, so it is the plain set.
-		if terms[0] == s.term || terms[0] == strings.Replace(s.term, "ISO_IR", "ISO 2022 IR", 1) {
+		if terms[0] == s.term {
 			return characterSet{decoder: s.set}, nil
 		}
 	}
@@ -55,6 +59,8 @@ func (c characterSet) decode(raw []byte) (text string, clean bool) {
 	switch {
 	case c.utf8:
 		text = string(raw)
+	case c.escapes != nil:
+		text = c.escapes.decode(raw)
 	case c.decoder != nil:
 		decoded, err := c.decoder.NewDecoder().Bytes(raw)
 		if err != nil {
