@@ -13,6 +13,7 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/embedgw"
 	"github.com/versity/versitygw/s3api"
 
@@ -180,7 +181,8 @@ func (s *Servers) startS3(ctx context.Context, cfg Config, dataDir string) error
 	go func() {
 		done <- embedgw.RunVersityGW(run, backend, &embedgw.Config{
 			RootUserAccess: cfg.AccessKey, RootUserSecret: cfg.SecretKey, Region: Region,
-			Ports: []string{s.Endpoint}, MaxConnections: maxS3Connections, MaxRequests: maxS3Requests,
+			IAMService: auth.NewIAMServiceSingle(auth.Account{Access: cfg.AccessKey, Secret: cfg.SecretKey, Role: auth.RoleAdmin}),
+			Ports:      []string{s.Endpoint}, MaxConnections: maxS3Connections, MaxRequests: maxS3Requests,
 			MultipartMaxParts: maxParts, Quiet: true, KeepAlive: true, DisableACLs: true,
 			S3Options: []s3api.Option{s3api.WithOnListen(func() { close(listening) })},
 		})
