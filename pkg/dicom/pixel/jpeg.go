@@ -45,6 +45,9 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 	if err := limits.Check(h.Width, h.Height); err != nil {
 		return nil, err
 	}
+	if err := h.checkScans(data); err != nil {
+		return nil, err
+	}
 	ycbcr, _ := h.YCbCr(o.photometric)
 	if h.Components == 3 && h.libraryGuess() != ycbcr {
 		data = h.normalised(data, ycbcr)
@@ -57,7 +60,7 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 	defer C.tjDestroy(handle)
 
 	out := raster.NewRGB(h.Width, h.Height)
-	// LIMITSCANS: a progressive stream of a few KB may hold thousands of full-size scans, each of which costs a pass.
+	// LIMITSCANS is a second net below checkScans.
 	// STOPONWARNING: a warning (premature end, damaged block) fails the call either way, so it may as well stop at once.
 	rc := C.tjDecompress2(handle, (*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)),
 		(*C.uchar)(unsafe.Pointer(&out.Pix[0])), C.int(h.Width), C.int(3*h.Width), C.int(h.Height),

@@ -305,6 +305,26 @@ func TestJPEGRefusals(t *testing.T) {
 	}
 }
 
+// TestManyScansAreRefused repeats the only scan of a stream: decoding it would cost a pass each time.
+func TestManyScansAreRefused(t *testing.T) {
+	t.Parallel()
+	good := encode(t, gradient(64, 48))
+	sos := bytes.Index(good, []byte{0xFF, 0xDA})
+	scan := good[sos : len(good)-2]
+	bomb := append(slices.Clone(good[:sos]), bytes.Repeat(scan, 101)...)
+	bomb = append(bomb, 0xFF, 0xD9)
+	if _, err := pixel.DecodeJPEG(bomb, pixel.Limits{}); fault.CodeOf(err) != pixel.CodeUnsupported {
+		t.Errorf("got %v", err)
+	}
+	large := slices.Clone(good[:sos])
+	sof := bytes.Index(large, []byte{0xFF, 0xC0})
+	copy(large[sof+5:], []byte{0x1F, 0xFF, 0x1F, 0xFF}) // 8191²
+	large = append(append(large, bytes.Repeat(scan, 20)...), 0xFF, 0xD9)
+	if _, err := pixel.DecodeJPEG(large, pixel.Limits{}); fault.CodeOf(err) != pixel.CodeUnsupported {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCMYKIsRefused(t *testing.T) {
 	t.Parallel()
 	data := []byte{0xFF, 0xD8, 0xFF, 0xC0, 0, 20, 8, 0, 8, 0, 8, 4, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0, 4, 0x11, 0, 0xFF, 0xDA, 0, 2}

@@ -1,6 +1,7 @@
 package pixel
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -136,6 +137,46 @@ func (h JPEGHeader) Decodable() error {
 		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG picture has %d bits a sample, but only 8 are decoded", h.PrecisionBits)
 	case h.Components != 1 && h.Components != 3:
 		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG picture has %d components (CMYK?), but 1 (grey) or 3 (colour) were expected", h.Components)
+	}
+	return nil
+}
+
+// Bounds of what many scans may cost: each is a pass over the whole picture. Encoders make up to 12.
+const (
+	maxScans      = 100
+	maxScanPixels = 1 << 30 // scans × width × height: about 10 s
+)
+
+// checkScans refuses streams that would keep the decoder busy for minutes.
+func (h JPEGHeader) checkScans(data []byte) error {
+	scans := 0
+	for pos := h.body; pos < len(data); {
+		// To the next marker: entropy-coded bytes of 0xFF are followed by 0 (T.81 B.1.1.5).
+		next := bytes.IndexByte(data[pos:], 0xFF)
+		if next < 0 || pos+next+1 >= len(data) {
+			break
+		}
+		pos += next + 1
+		switch marker := data[pos]; {
+		case marker == markerSOS:
+			scans++
+			if scans > maxScans || int64(scans)*int64(h.Width)*int64(h.Height) > max(maxScanPixels, 3*int64(h.Width)*int64(h.Height)) {
+				return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG picture of %d × %d pixels has %d or more scans; encoders make up to 12", h.Width, h.Height, scans)
+			}
+			pos++
+		case marker == markerEOI:
+			return nil
+		case marker == 0 || marker == 0xFF || marker == markerTEM || marker >= markerRST0 && marker <= markerRST7:
+			// Stuffing, fill and markers without a segment. A fill byte may itself start a marker, so it is looked at again.
+			if marker != 0xFF {
+				pos++
+			}
+		default:
+			if pos+3 > len(data) {
+				return nil // cut off; the decoder will say so
+			}
+			pos += 1 + int(binary.BigEndian.Uint16(data[pos+1:]))
+		}
 	}
 	return nil
 }
