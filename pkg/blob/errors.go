@@ -10,10 +10,17 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
-// isConditionalConflict tells AWS's 409 of two conditional writers at once from other 409s.
-func isConditionalConflict(err error) bool {
+// isPassingConflict tells 409s that may be gone a moment later. "object-exists" is 412 and never passes.
+func isPassingConflict(err error) bool {
 	answer := minio.ToErrorResponse(err)
-	return answer.StatusCode == http.StatusConflict && (answer.Code == "ConditionalRequestConflict" || answer.Code == "OperationAborted")
+	if answer.StatusCode != http.StatusConflict {
+		return false
+	}
+	switch answer.Code {
+	case "ConditionalRequestConflict", "OperationAborted", "ExistingObjectIsDirectory", "ObjectParentIsFile":
+		return true
+	}
+	return false
 }
 
 // fail gives an answer of the store its kind. Keys of the inbox are chosen by clinics and may hold names, so no sentence

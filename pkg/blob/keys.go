@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -16,6 +18,10 @@ const (
 	// modelKeyDigits is how many hexadecimal digits of a model's SHA-256 its keys hold.
 	modelKeyDigits = 12
 	dayLayout      = "2006-01-02"
+
+	maxKeyBytes     = 1024      // S3
+	maxSegmentBytes = 255       // file systems
+	reservedSegment = ".sgwtmp" // versitygw's own folder: it would take such an object and never list it
 )
 
 var (
@@ -36,6 +42,39 @@ func CheckUID(name, uid string) error {
 		}
 	}
 	return nil
+}
+
+// CheckKey tells whether a key means the same in every store, and so may be put: valid UTF-8 of at most 1024 bytes, no empty segment
+// (so no slash at either end), no segment "." or ".." or of more than 255 bytes or reserved by the embedded server, no control
+// characters. Stores on file systems would store such keys under other names, or never list them.
+// The sentence does not hold the key.
+func CheckKey(key string) error {
+	problem := ""
+	switch {
+	case len(key) == 0 || len(key) > maxKeyBytes:
+		problem = "it should have 1 to 1024 bytes"
+	case !utf8.ValidString(key):
+		problem = "it is not valid UTF-8"
+	case strings.ContainsFunc(key, unicode.IsControl):
+		problem = "it holds control characters"
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		switch {
+		case problem != "":
+		case segment == "":
+			problem = "it begins or ends with a slash, or has two together"
+		case segment == "." || segment == "..":
+			problem = "it has a segment . or .."
+		case segment == reservedSegment:
+			problem = "it has a segment that the store keeps for itself"
+		case len(segment) > maxSegmentBytes:
+			problem = "it has a segment of more than 255 bytes"
+		}
+	}
+	if problem == "" {
+		return nil
+	}
+	return fault.New(fault.Invalid, "key-invalid", "the key cannot be used: %s; choose a plainer one", problem)
 }
 
 // clip bounds what an error quotes of a value that came from outside.

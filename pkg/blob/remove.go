@@ -23,10 +23,11 @@ const (
 // them). An object that is gone is no error. One that was overwritten stays, and the fault is Conflict "object-changed".
 //
 // What holds: the comparison of LastModified is a Stat before the removal; the comparison of the ETag is made by the store
-// within the removal (If-Match), on stores that know it: versitygw, AWS S3 since 2025, MinIO not. So on stores that know it, other bytes put
-// at any moment are never removed. Identical bytes put again within the same second, or between Stat and removal, are
-// removed together with the first: nothing is lost, since they are in the archive. On stores that ignore If-Match, other
-// bytes that arrive between Stat and removal (milliseconds) are lost; clinics there should not reuse keys.
+// within the removal (If-Match). On stores that do that atomically (Noctua's embedded server, AWS S3), other bytes put at any moment are
+// never removed. versitygw as a server of its own compares and removes in two steps, MinIO ignores If-Match: there, other
+// bytes put under the same key in the milliseconds between are lost, and clinics should not reuse keys.
+// Identical bytes put again within the same second, or between Stat and removal, are removed together with the first
+// on every store: nothing is lost, since they are in the archive.
 func (s *Store) RemoveMatching(ctx context.Context, bucket, key, etag string, lastModified time.Time) error {
 	info, err := s.Stat(ctx, bucket, key)
 	if fault.Is(err, fault.NotFound) {

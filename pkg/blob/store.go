@@ -23,10 +23,10 @@ const (
 	// clientRetries is how often minio-go sends a request whose body can be sent again. Two: enough for a dropped
 	// connection; longer outages are the caller's (NakWithDelay), who can wait without holding an image in memory.
 	clientRetries = 2
-	// conditionalAttempts bounds the repeats of a conditional PUT that AWS answers with 409 (another writer is at it).
-	conditionalAttempts = 5
-	// conditionalPause is the first pause between them; it doubles.
-	conditionalPause = 20 * time.Millisecond
+	// conflictAttempts bounds the repeats of a PUT that is answered with 409, which may pass.
+	conflictAttempts = 5
+	// conflictPause is the first pause between them; it doubles.
+	conflictPause = 20 * time.Millisecond
 	// maxPutBytes is the largest object of one PUT request in S3.
 	maxPutBytes = 5 << 30
 
@@ -187,6 +187,9 @@ func (s *Store) EnsureBuckets(ctx context.Context) error {
 // store has taken the object makes the repeated request see its own object and fail the same way: whoever puts
 // conditionally must treat "object-exists" with its own content as success.
 func (s *Store) Put(ctx context.Context, bucket, key string, r io.Reader, size int64, opts PutOptions) error {
+	if err := CheckKey(key); err != nil {
+		return err
+	}
 	if size < 0 || size > maxPutBytes {
 		return fault.New(fault.Invalid, "object-too-large", "an object of %d bytes cannot be put at once; the largest has %d", size, int64(maxPutBytes))
 	}
@@ -206,7 +209,7 @@ func (s *Store) Put(ctx context.Context, bucket, key string, r io.Reader, size i
 			return fault.Wrap(fault.Internal, "object-unreadable", err, "reading what should be stored in %s", bucket)
 		}
 	}
-	pause := conditionalPause
+	pause := conflictPause
 	for attempt := 1; ; attempt++ {
 		source := &sourceReader{r: r, left: size}
 		body := io.Reader(source)
@@ -220,10 +223,11 @@ func (s *Store) Put(ctx context.Context, bucket, key string, r io.Reader, size i
 		if source.err != nil {
 			return fault.Wrap(fault.Internal, "object-unreadable", source.err, "reading what should be stored in %s", bucket)
 		}
-		if !opts.IfNoneMatch || !isConditionalConflict(err) || attempt == conditionalAttempts || !canRewind {
+		if !isPassingConflict(err) || attempt == conflictAttempts || !canRewind {
 			return s.fail(ctx, err, "writing to", bucket, key)
 		}
 		// AWS answers 409 while another conditional writer of the same key is under way: ask again until one has won.
+		// Stores on file systems answer 409 when a removal has just taken the emptied folder away: ask again, too.
 		if err := pauseFor(ctx, pause); err != nil {
 			return err
 		}
@@ -355,6 +359,9 @@ func (s *Store) List(ctx context.Context, bucket, prefix string) iter.Seq2[Info,
 
 // PresignPut makes a URL by which whoever has it may put one object of that key until expiry is over.
 func (s *Store) PresignPut(ctx context.Context, bucket, key string, expiry time.Duration) (string, error) {
+	if err := CheckKey(key); err != nil {
+		return "", err
+	}
 	u, err := s.client.PresignedPutObject(ctx, bucket, key, expiry)
 	if err != nil {
 		return "", fault.Wrap(fault.Invalid, "presign-refused", err, "making an upload address for %s (1 second to 7 days)", bucket)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	blobtest.Conformance(t, blobtest.ConfigOf(servers.StartS3(t)))
+	blobtest.Conformance(t, blobtest.ConfigOf(servers.StartS3(t)), blobtest.Options{})
 }
 
 func TestStoreAway(t *testing.T) {

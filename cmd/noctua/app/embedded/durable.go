@@ -9,12 +9,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 	"golang.org/x/sys/unix"
 
@@ -24,8 +27,14 @@ import (
 // fileMode of objects: they are patient data.
 const fileMode = 0o600
 
-// publishLocks is the number of locks that keep removals and publications of one key apart; more keys share one.
-const publishLocks = 256
+const (
+	// publishLocks is the number of locks that keep removals and publications in one bucket apart; more buckets share one.
+	publishLocks = 64
+	// maxSegmentBytes is the longest file name of Linux file systems.
+	maxSegmentBytes = 255
+	maxKeyBytes     = 1024    // S3's own limit
+	maxCopyBytes    = 5 << 30 // S3's own limit
+)
 
 // durable is the S3 server's file-system backend, made durable: versitygw itself never syncs.
 type durable struct {
@@ -34,14 +43,15 @@ type durable struct {
 	sidecar string // absolute folder of attributes, "" if they are extended attributes
 	inbox   string
 	wake    *notifier
-	publish [publishLocks]sync.Mutex
+	synced  bool // false only in the benchmark
+	publish [publishLocks]sync.RWMutex
 }
 
 var _ backend.Backend = (*durable)(nil)
 
 // openBackend opens the folder s3/ within dataDir. It changes the working directory to it, which the backend needs.
 func openBackend(cfg Config, dataDir string, wake *notifier) (*durable, error) {
-	d := &durable{root: filepath.Join(dataDir, "s3"), inbox: cfg.buckets().Inbox, wake: wake}
+	d := &durable{root: filepath.Join(dataDir, "s3"), inbox: cfg.buckets().Inbox, wake: wake, synced: !cfg.unsynced}
 	// Not "s3-meta": the backend takes every folder whose name begins with the root's for one within it.
 	sidecar := filepath.Join(dataDir, "meta-s3")
 	if err := os.MkdirAll(d.root, dirMode); err != nil {
@@ -55,7 +65,7 @@ func openBackend(cfg Config, dataDir string, wake *notifier) (*durable, error) {
 		return nil, err
 	}
 	var store meta.MetadataStorer = meta.XattrMeta{}
-	options := posix.PosixOpts{ValidateBucketNames: true}
+	options := posix.PosixOpts{ValidateBucketNames: true, CopyObjectThreshold: maxCopyBytes}
 	options.SetNewDirPerm(dirMode)
 	options.SetNewFilePerm(fileMode)
 	if useSidecar {
@@ -101,12 +111,67 @@ func needsSidecar(root, sidecar string, force bool) (bool, error) {
 	return false, fault.Wrap(fault.Invalid, "data-folder", err, "the folder %s does not take extended attributes; choose another data folder", root)
 }
 
-// lockKey keeps the publication of an object and a conditional removal of it apart; the backend's removal compares the
-// ETag and removes in two steps.
-func (d *durable) lockKey(bucket, key string) *sync.Mutex {
+// publication is the moment in which an object gets its name: it begins when all bytes have arrived, so that a slow client
+// holds up nobody, and excludes removals in the bucket. Without that, the backend's removal, which compares the ETag and removes
+// in two steps, could remove an object that was overwritten in between; and it removes folders that become
+// empty, so that a put into the same folder fails.
+type publication struct {
+	lock *sync.RWMutex
+	held bool
+}
+
+func (d *durable) lockOf(bucket string) *sync.RWMutex {
 	h := fnv.New32a()
-	_, _ = io.WriteString(h, bucket+"/"+key) // a hash cannot fail
+	_, _ = io.WriteString(h, bucket) // a hash cannot fail
 	return &d.publish[h.Sum32()%publishLocks]
+}
+
+func (d *durable) publication(bucket string) *publication {
+	return &publication{lock: d.lockOf(bucket)}
+}
+
+func (p *publication) begin() {
+	if !p.held {
+		p.lock.RLock()
+		p.held = true
+	}
+}
+
+func (p *publication) end() {
+	if p.held {
+		p.lock.RUnlock()
+		p.held = false
+	}
+}
+
+// arriving begins the publication when the body ends.
+type arriving struct {
+	body io.Reader
+	p    *publication
+}
+
+func (a *arriving) Read(buf []byte) (int, error) {
+	n, err := a.body.Read(buf)
+	if err == io.EOF {
+		a.p.begin()
+	}
+	return n, err
+}
+
+// checkKey refuses keys that the backend would store and never list, or answer with a misleading error.
+func checkKey(key string) error {
+	if len(key) > maxKeyBytes {
+		return s3err.GetKeyTooLongErr(int64(len(key)), maxKeyBytes)
+	}
+	for segment := range strings.SplitSeq(key, "/") {
+		if segment == posix.MetaTmpDir {
+			return s3err.GetAPIError(s3err.ErrInvalidURI)
+		}
+		if len(segment) > maxSegmentBytes {
+			return s3err.GetKeyTooLongErr(int64(len(segment)), maxSegmentBytes)
+		}
+	}
+	return nil
 }
 
 // PutObject stores an object durably before it answers.
@@ -114,41 +179,62 @@ func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	if in.Bucket == nil || in.Key == nil {
 		return d.Posix.PutObject(ctx, in)
 	}
-	lock, locked := d.lockKey(*in.Bucket, *in.Key), false
+	if err := checkKey(*in.Key); err != nil {
+		return s3response.PutObjectOutput{}, err
+	}
+	p := d.publication(*in.Bucket)
+	if in.Body == nil || strings.HasSuffix(*in.Key, "/") {
+		p.begin() // nothing to wait for
+	} else {
+		in.Body = middlewares.NewChecksumReader(in.Body, &arriving{in.Body, p})
+	}
 	out, err := d.PutObjectWithPostFunc(ctx, in, func(f *os.File) error {
+		p.begin()
+		if !d.synced {
+			return nil
+		}
 		// Before the name exists: whoever sees the object after a crash sees all of its bytes.
 		if err := f.Sync(); err != nil {
 			return fmt.Errorf("syncing the object: %w", err)
 		}
-		// The body has arrived, so that a slow client holds up nobody.
-		lock.Lock()
-		locked = true
 		return nil
 	})
-	if locked {
-		lock.Unlock()
-	}
+	p.end()
 	if err != nil {
 		return out, err
 	}
 	return out, d.stored(*in.Bucket, *in.Key)
 }
 
+// CreateMultipartUpload refuses bad keys before the parts are sent.
+func (d *durable) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
+	if in.Key != nil {
+		if err := checkKey(*in.Key); err != nil {
+			return s3response.InitiateMultipartUploadResult{}, err
+		}
+	}
+	return d.Posix.CreateMultipartUpload(ctx, in)
+}
+
 // CompleteMultipartUpload puts an object's parts together durably before it answers.
 func (d *durable) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
-	if in.Bucket == nil || in.Key == nil {
+	if in.Bucket == nil || in.Key == nil || in.MultipartUpload == nil {
 		return d.Posix.CompleteMultipartUpload(ctx, in)
 	}
-	lock := d.lockKey(*in.Bucket, *in.Key)
-	lock.Lock()
+	p, left := d.publication(*in.Bucket), len(in.MultipartUpload.Parts)
 	result, version, err := d.CompleteMultipartUploadWithCopy(ctx, in, func(from, to *os.File) (bool, error) {
+		// True: the parts remain, so the client may complete again.
 		if _, err := io.Copy(to, from); err != nil {
 			return true, fmt.Errorf("copying a part: %w", err)
 		}
-		// Before the name exists, as in PutObject. True: the parts remain, so the client may try again.
-		return true, to.Sync()
+		if left--; left > 0 {
+			return true, nil
+		}
+		err := to.Sync() // before the name exists, as in PutObject
+		p.begin()
+		return true, err
 	})
-	lock.Unlock()
+	p.end()
 	if err != nil {
 		return result, version, err
 	}
@@ -157,22 +243,41 @@ func (d *durable) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMu
 
 // CopyObject copies within the store; clients that move an object into the inbox use it.
 func (d *durable) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (s3response.CopyObjectOutput, error) {
+	if in.Bucket == nil || in.Key == nil {
+		return d.Posix.CopyObject(ctx, in)
+	}
+	if err := checkKey(*in.Key); err != nil {
+		return s3response.CopyObjectOutput{}, err
+	}
+	p := d.publication(*in.Bucket)
+	p.begin()
 	out, err := d.Posix.CopyObject(ctx, in)
-	if err != nil || in.Bucket == nil || in.Key == nil {
+	p.end()
+	if err != nil {
 		return out, err
 	}
 	return out, d.stored(*in.Bucket, *in.Key)
 }
 
-// DeleteObject removes an object, without a publication of the same key in between. Removals are not synced: one that
-// a crash undoes is done again by whoever wanted it.
+// DeleteObject removes an object, with no publication in between. Removals are not synced: one that a crash undoes is done
+// again by whoever wanted it.
 func (d *durable) DeleteObject(ctx context.Context, in *s3.DeleteObjectInput) (*s3.DeleteObjectOutput, error) {
-	if in.Bucket != nil && in.Key != nil {
-		lock := d.lockKey(*in.Bucket, *in.Key)
+	if in.Bucket != nil {
+		lock := d.lockOf(*in.Bucket)
 		lock.Lock()
 		defer lock.Unlock()
 	}
 	return d.Posix.DeleteObject(ctx, in)
+}
+
+// DeleteObjects removes up to 1000 objects, as DeleteObject.
+func (d *durable) DeleteObjects(ctx context.Context, in *s3.DeleteObjectsInput) (s3response.DeleteResult, error) {
+	if in.Bucket != nil {
+		lock := d.lockOf(*in.Bucket)
+		lock.Lock()
+		defer lock.Unlock()
+	}
+	return d.Posix.DeleteObjects(ctx, in)
 }
 
 // CreateBucket makes a bucket durably.
@@ -200,6 +305,9 @@ func (d *durable) stored(bucket, key string) error {
 // syncObject syncs the object's attributes and every folder from it up to the root: which of them are new cannot be told
 // safely beside other puts and removals, and syncing a clean folder costs next to nothing.
 func (d *durable) syncObject(bucket, key string) error {
+	if !d.synced {
+		return nil
+	}
 	path := filepath.Join(d.root, bucket, filepath.FromSlash(key))
 	if err := syncFile(path); err != nil {
 		return err
