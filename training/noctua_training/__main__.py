@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--threshold", type=float, help="default: chosen on the validation pictures of --data")
     export.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="where the validation pictures are")
     export.add_argument("--licence", default="Apache-2.0", help="licence of the weights (Apache-2.0)")
+    export.add_argument("--note", default="", help="a sentence for the model card, e.g. how the run was interrupted")
     export.set_defaults(command=_export)
 
     record = commands.add_parser("record", help="put outputs of evaluate --json into manifest and model card")
@@ -110,7 +111,7 @@ def _evaluate(o: argparse.Namespace) -> None:
 def _export(o: argparse.Namespace) -> None:
     from .export import export
 
-    export(o.run, o.checkpoint, o.out, o.version, o.threshold, o.data, o.licence)
+    export(o.run, o.checkpoint, o.out, o.version, o.threshold, o.data, o.licence, o.note)
 
 
 def _record(o: argparse.Namespace) -> None:

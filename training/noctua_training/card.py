@@ -16,6 +16,7 @@ def render(
     table: Sequence[dict[str, float]],
     golden_origin: str,
     difference: float,
+    note: str = "",
 ) -> str:
     """The whole card as Markdown."""
     config = state["config"]
@@ -41,7 +42,7 @@ def render(
         f"(decay {config['ema_decay']:g}); cross-entropy with soft labels + {config['dice_weight']:g} Dice inside the "
         f"field of view. {state['seconds'] / 60:.0f} minutes on two shared CPU cores. Augmentation: rotation, flips, "
         "scale, stretch, gamma, gain, offset, low-frequency illumination, blur, sharpening, noise, sometimes one grey "
-        "channel; ranges in `training/noctua_training/augment.py`.",
+        "channel; ranges in `training/noctua_training/augment.py`." + (f" {note}" if note else ""),
         "![loss and validation Dice over the steps](curves.png)",
         "The training loss is measured on augmented crops, the validation loss on whole untouched pictures, so the two "
         "curves are not on one scale.",

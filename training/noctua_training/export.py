@@ -136,6 +136,7 @@ def export(
     threshold: float | None,
     data: Sequence[Path] | None,
     licence: str,
+    note: str = "",
 ) -> Path:
     """The ``export`` command. Returns the model folder; everything in it is checked before it returns."""
     state = read_checkpoint(run / checkpoint)
@@ -195,7 +196,8 @@ def export(
         draw_curves(state["history"], out / "curves.png")
     elif (run / "curves.png").is_file():
         shutil.copyfile(run / "curves.png", out / "curves.png")
-    (out / "README.md").write_text(card.render(manifest, state, sets, table, origin, difference), encoding="utf-8")
+    text = card.render(manifest, state, sets, table, origin, difference, note)
+    (out / "README.md").write_text(text, encoding="utf-8")
     print(f"wrote {out}: step {state['step']}, threshold {manifest['threshold']:.2f}, "
           f"ONNX Runtime against PyTorch {difference:.1e}", file=sys.stderr)
     return out
