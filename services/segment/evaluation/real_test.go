@@ -21,7 +21,7 @@ const minCHASEDice = .77
 
 // TestShippedModelOnCHASE evaluates the shipped model as `noctua evaluate` does: own field of view, own threshold. Set
 // NOCTUA_EVALUATION_OUT to a folder to keep table, CSV and figure, and NOCTUA_EVALUATION_SET to evaluate another set than
-// CHASE_DB1.
+// CHASE_DB1 (then NOCTUA_EVALUATION_SPLIT is train, test or all).
 func TestShippedModelOnCHASE(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED, NOT RUN: takes some seconds (-short)")
@@ -31,31 +31,17 @@ func TestShippedModelOnCHASE(t *testing.T) {
 	if other != "" {
 		set = other
 	}
-	if _, err := unet.LocateLibrary("", os.Getenv); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("SKIPPED, NOT RUN: %v", err)
+	segmenter := shippedSegmenter(t)
+	split := evaluation.Test
+	if other != "" {
+		split = evaluation.Split(os.Getenv("NOCTUA_EVALUATION_SPLIT"))
 	}
-	engine, err := segment.OpenEngine(t.Context(), segment.EngineConfig{ModelDir: filepath.Join(shared.Root(t), "models", "noctua-vessel-1")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := engine.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	analyser, err := segment.NewAnalyser(engine, time.Now, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := evaluation.Find(set, evaluation.Test)
+	data, err := evaluation.Find(set, split)
 	if err != nil {
 		t.Fatal(err)
 	}
 	report, err := evaluation.Evaluate(context.Background(), data, evaluation.Options{
-		Segmenter:   evaluation.ForAnalyser(analyser),
+		Segmenter:   segmenter,
 		ReadPicture: func(path string) (*raster.RGB, error) { return pixel.ReadPicture(path, pixel.Limits{}) },
 		ReadMask:    func(path string) (*raster.Mask, error) { return pixel.ReadMask(path, pixel.Limits{}) },
 		Parallel:    2,
@@ -83,6 +69,31 @@ func TestShippedModelOnCHASE(t *testing.T) {
 	if out := os.Getenv("NOCTUA_EVALUATION_OUT"); out != "" {
 		keep(t, out, report, table.Bytes())
 	}
+}
+
+// shippedSegmenter is the chain that screens at night with the shipped model.
+func shippedSegmenter(t *testing.T) evaluation.Segmenter {
+	t.Helper()
+	if _, err := unet.LocateLibrary("", os.Getenv); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("SKIPPED, NOT RUN: %v", err)
+	}
+	engine, err := segment.OpenEngine(t.Context(), segment.EngineConfig{ModelDir: filepath.Join(shared.Root(t), "models", "noctua-vessel-1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	analyser, err := segment.NewAnalyser(engine, time.Now, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return evaluation.ForAnalyser(analyser)
 }
 
 func keep(t *testing.T, dir string, report *evaluation.Report, table []byte) {
