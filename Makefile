@@ -21,7 +21,7 @@ test-deps: ## Install what the tests need besides (Chromium)
 
 .PHONY: build
 build: deps ## Build bin/noctua
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/noctua ./cmd/noctua
+	go build -ldflags '$(LDFLAGS)' -o bin/noctua ./cmd/noctua
 
 .PHONY: run
 run: build ## Install what is missing, build, and start the whole of Noctua (state in DATA, default ./noctua-data)

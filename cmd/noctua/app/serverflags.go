@@ -66,20 +66,3 @@ func checkListen(flag, address string, insecure bool) error {
 	}
 	return usageError{fmt.Errorf("--%s %s would show patient data to the network without TLS; listen on 127.0.0.1 behind a proxy with TLS, or add --insecure if you know what you do", flag, address)}
 }
-
-// listenLoopback takes the address, or, where it is the default and taken by another program, any free port on its host.
-func listenLoopback(flag, address string, isDefault bool) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	if err == nil {
-		return listener, nil
-	}
-	if isDefault {
-		host, _, splitErr := net.SplitHostPort(address)
-		if splitErr == nil {
-			if listener, freeErr := net.Listen("tcp", net.JoinHostPort(host, "0")); freeErr == nil {
-				return listener, nil
-			}
-		}
-	}
-	return nil, fault.Wrap(fault.Conflict, "address-in-use", err, "cannot listen on %s; choose another address with --%s", address, flag)
-}

@@ -1,0 +1,112 @@
+package app
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver of the report index
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/report/store"
+)
+
+// backbone is what every service stands on, embedded or not.
+type backbone struct {
+	conn   *stream.Conn
+	blobs  *blob.Store
+	logger *slog.Logger
+}
+
+// startupTimeout bounds how long a service waits at its start for broker and store; a supervisor then starts it again.
+const startupTimeout = 2 * time.Minute
+
+// openBackbone connects to broker and store, makes what is missing there, and refuses a store on which two writers could win.
+func openBackbone(ctx context.Context, queue stream.Config, objects blob.Config, logger *slog.Logger) (*backbone, error) {
+	ctx, cancel := context.WithTimeout(ctx, startupTimeout)
+	defer cancel()
+	queue.Logger = logger
+	conn, err := stream.Connect(ctx, queue)
+	if err != nil {
+		return nil, err
+	}
+	b := &backbone{conn: conn, logger: logger}
+	if err := b.prepare(ctx, objects); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *backbone) prepare(ctx context.Context, objects blob.Config) error {
+	if err := b.conn.EnsureTopology(ctx, stream.DefaultTopology()); err != nil {
+		return fmt.Errorf("preparing the message streams: %w", err)
+	}
+	var err error
+	if b.blobs, err = blob.New(objects); err != nil {
+		return err
+	}
+	for {
+		err = b.blobs.EnsureBuckets(ctx)
+		if err == nil {
+			break
+		}
+		if !fault.Is(err, fault.Transient) || ctx.Err() != nil {
+			return fmt.Errorf("preparing the buckets: %w", err)
+		}
+		b.logger.Warn("the S3 server does not answer yet; trying again", "error", err)
+		if !sleep(ctx, time.Second) {
+			return fmt.Errorf("preparing the buckets: %w", err)
+		}
+	}
+	if err := b.blobs.SelfTest(ctx); err != nil {
+		return fmt.Errorf("testing the S3 server: %w", err)
+	}
+	return nil
+}
+
+func (b *backbone) close() { b.conn.Close() }
+
+// sleep waits and tells whether ctx still runs.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// openIndex opens the SQLite report index; the caller closes the returned database.
+func openIndex(ctx context.Context, path string, cfg store.Config) (*store.SQL, *sql.DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("finding the report index: %w", err)
+	}
+	// Made here, since SQLite would let everybody read it.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fault.Wrap(fault.Invalid, "index-unusable", err, "the report index %s cannot be opened", path)
+	}
+	if err := f.Close(); err != nil {
+		return nil, nil, fmt.Errorf("making the report index: %w", err)
+	}
+	db, err := sql.Open("sqlite", store.SQLiteDSN(path))
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the report index: %w", err)
+	}
+	index, err := store.Open(ctx, db, store.SQLite(), cfg)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return index, db, nil
+}

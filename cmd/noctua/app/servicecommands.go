@@ -1,0 +1,179 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/lifecycle"
+	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/report"
+	"github.com/noctua-screening/noctua/services/report/store"
+	"github.com/noctua-screening/noctua/services/segment"
+)
+
+// externalFlags say where the servers are when they are not embedded.
+type externalFlags struct {
+	natsFlags  `embed:""`
+	storeFlags `embed:""`
+}
+
+func (f externalFlags) queue(name string) (stream.Config, error) {
+	token, err := secretOf("the NATS token", "", f.NATSTokenFile)
+	return stream.Config{URL: f.NATSURL, CredsFile: f.NATSCredsFile, Token: token, Name: name}, err
+}
+
+func (f externalFlags) objects() (blob.Config, error) {
+	secret, err := secretOf("the S3 secret key", f.S3SecretKey, f.S3SecretKeyFile)
+	if err != nil {
+		return blob.Config{}, err
+	}
+	if _, _, err := splitEndpoint(f.S3Endpoint); err != nil {
+		return blob.Config{}, err
+	}
+	return blob.Config{Endpoint: f.S3Endpoint, AccessKey: f.S3AccessKey, SecretKey: secret, Region: f.S3Region, BucketPrefix: f.BucketPrefix}, nil
+}
+
+// open connects a service to its servers.
+func (f externalFlags) open(inv *invocation, name string) (*backbone, error) {
+	queue, err := f.queue(name)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := f.objects()
+	if err != nil {
+		return nil, err
+	}
+	return openBackbone(inv.ctx, queue, objects, inv.logger)
+}
+
+// ready tells people and supervisors that a service works.
+func ready(inv *invocation, name string, started time.Time) error {
+	_, err := fmt.Fprintf(inv.out, "noctua %s is ready (%.1f s).\n", name, time.Since(started).Seconds())
+	return err
+}
+
+// ingestCommand runs the intake alone.
+type ingestCommand struct {
+	externalFlags  `embed:""`
+	ingestFlags    `embed:""`
+	Model          string `help:"Folder of the model in use, if not the one in the program: images without its result are announced again." env:"NOCTUA_MODEL" placeholder:"DIR"`
+	SiteSecret     string `help:"Secret that keys the hashes that stand for patients; never change it. Better given by --site-secret-file or the environment." env:"NOCTUA_SITE_SECRET"`
+	SiteSecretFile string `help:"File with the site secret." env:"NOCTUA_SITE_SECRET_FILE" placeholder:"FILE"`
+}
+
+// Run runs until the process is told to stop.
+func (c *ingestCommand) Run(inv *invocation) error {
+	started := time.Now()
+	secret, err := secretOf("the site secret", c.SiteSecret, c.SiteSecretFile)
+	if err != nil {
+		return err
+	}
+	model, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	b, err := c.open(inv, "noctua-ingest")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	services, err := newIngest(b, c.ingestFlags, secret, model.Manifest.Sha256)
+	if err != nil {
+		return err
+	}
+	if err := ready(inv, "ingest", started); err != nil {
+		return err
+	}
+	return runAll(inv.ctx, inv.logger, services...)
+}
+
+// segmentCommand runs segment workers alone.
+type segmentCommand struct {
+	externalFlags `embed:""`
+	engineFlags   `embed:""`
+}
+
+// Run runs until the process is told to stop.
+func (c *segmentCommand) Run(inv *invocation) (err error) {
+	started := time.Now()
+	// The engine first: a missing provider or library is the commonest mistake, and needs no server to be found.
+	var engine *segment.Engine
+	if engine, err = c.engineFlags.open(inv.ctx, inv.err); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	b, err := c.externalFlags.open(inv, "noctua-segment")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	service, err := newSegment(b, engine)
+	if err != nil {
+		return err
+	}
+	if err := ready(inv, "segment", started); err != nil {
+		return err
+	}
+	return runAll(inv.ctx, inv.logger, service)
+}
+
+// reportCommand runs the report service alone.
+type reportCommand struct {
+	externalFlags    `embed:""`
+	reportFlags      `embed:""`
+	Database         string `help:"SQLite file of the report index; it can be rebuilt from the buckets." default:"./noctua-index.sqlite" env:"NOCTUA_DATABASE" placeholder:"FILE"`
+	Model            string `help:"Folder of the model whose results count, if not the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
+	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
+	TokenFile        string `help:"File with the API token." env:"NOCTUA_TOKEN_FILE" placeholder:"FILE"`
+	S3PublicEndpoint string `name:"s3-public-endpoint" help:"S3 address that clients of noctua submit reach, if another." env:"NOCTUA_S3_PUBLIC_ENDPOINT" placeholder:"URL"`
+}
+
+// Run runs until the process is told to stop.
+func (c *reportCommand) Run(inv *invocation) (err error) {
+	started := time.Now()
+	if err := checkListen("listen", c.Listen, c.Insecure); err != nil {
+		return err
+	}
+	token, err := secretOf("the API token", c.Token, c.TokenFile)
+	if err != nil {
+		return err
+	}
+	model, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	b, err := c.open(inv, "noctua-report")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	objects := signingStore{Store: b.blobs, signer: b.blobs}
+	if c.S3PublicEndpoint != "" {
+		public, err := c.objects()
+		if err != nil {
+			return err
+		}
+		public.Endpoint = c.S3PublicEndpoint
+		if objects.signer, err = blob.New(public); err != nil {
+			return err
+		}
+	}
+	cfg := c.reportFlags.config(token)
+	index, db, err := openIndex(inv.ctx, c.Database, store.Config{ModelSHA: model.Manifest.Sha256, Timing: cfg.StoreTiming()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	service, err := report.New(report.Deps{
+		Blob: objects, Queue: reportQueue{b}, Store: index, Photo: photo, Logger: inv.logger.With("service", "report"), Clock: time.Now,
+	}, cfg)
+	if err != nil {
+		return err
+	}
+	if err := ready(inv, "report", started); err != nil {
+		return err
+	}
+	return runAll(inv.ctx, inv.logger, lifecycle.Component{Name: "report", Run: service.Run})
+}

@@ -1,0 +1,140 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/lifecycle"
+	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/ingest"
+	"github.com/noctua-screening/noctua/services/report"
+	"github.com/noctua-screening/noctua/services/segment"
+)
+
+// runAll runs the parts of the process until ctx ends or one of them fails, and returns when all have stopped.
+func runAll(ctx context.Context, logger *slog.Logger, parts ...lifecycle.Component) error {
+	return lifecycle.Group{Components: parts, Logger: logger}.Run(ctx)
+}
+
+// ingestFlags configure the intake, embedded or not.
+type ingestFlags struct {
+	IngestWorkers int           `help:"Objects handled at a time." default:"2" env:"NOCTUA_INGEST_WORKERS"`
+	ListEvery     time.Duration `help:"How often the inbox is listed when nothing wakes the intake." default:"5s" env:"NOCTUA_LIST_EVERY"`
+}
+
+// newIngest builds the intake and what wakes it.
+func newIngest(b *backbone, f ingestFlags, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
+	wake := make(chan struct{}, 1) // one pending wake-up is enough
+	service, err := ingest.New(ingest.Deps{
+		Blob: b.blobs, Publisher: b.conn, Wake: wake, Logger: b.logger.With("service", "ingest"), Clock: time.Now,
+		Lag: func(ctx context.Context) (int, error) {
+			lag, err := b.conn.Lag(ctx, stream.ConsumerSegment)
+			return lag.Pending + lag.AckPending, err
+		},
+	}, ingest.Config{SiteSecret: []byte(siteSecret), Workers: f.IngestWorkers, ListEvery: f.ListEvery, ModelSHA256: modelSHA256})
+	if err != nil {
+		return nil, err
+	}
+	waker := func(ctx context.Context) error {
+		for ctx.Err() == nil {
+			woken, err := b.conn.WaitWake(ctx, stream.ConsumerIngest, wakeWait)
+			if err != nil && ctx.Err() == nil {
+				b.logger.Warn("wake-ups of the inbox cannot be read; the listing goes on by the clock", "error", err)
+				sleep(ctx, wakeRetry)
+			}
+			if woken {
+				select {
+				case wake <- struct{}{}:
+				default: // one is pending
+				}
+			}
+		}
+		return nil
+	}
+	return []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}}, nil
+}
+
+const (
+	wakeWait  = 30 * time.Second // of one request for wake-ups
+	wakeRetry = 5 * time.Second
+)
+
+// newSegment builds the segment workers.
+func newSegment(b *backbone, engine *segment.Engine) (lifecycle.Component, error) {
+	service, err := segment.New(segment.Deps{
+		Conn: b.conn, Store: b.blobs, Engine: engine, Logger: b.logger.With("service", "segment"), Clock: time.Now, CodeVersion: codeVersion(),
+	}, segment.Config{})
+	if err != nil {
+		return lifecycle.Component{}, err
+	}
+	return lifecycle.Component{Name: "segment", Run: service.Run}, nil
+}
+
+// reportFlags configure the report service, embedded or not.
+type reportFlags struct {
+	Listen      string        `help:"Address of the page, the API and FHIR." default:"127.0.0.1:8420" env:"NOCTUA_LISTEN"`
+	Insecure    bool          `help:"Allow listening beyond this machine without TLS." env:"NOCTUA_INSECURE"`
+	PublicURL   string        `name:"public-url" help:"How readers reach the page, for absolute links." env:"NOCTUA_PUBLIC_URL" placeholder:"URL"`
+	QuietPeriod time.Duration `help:"A report with nothing pending is final after this long without a change." default:"30s" env:"NOCTUA_QUIET_PERIOD"`
+}
+
+func (f reportFlags) config(token string) report.Config {
+	return report.Config{Listen: f.Listen, Token: token, PublicURL: f.PublicURL, QuietPeriod: f.QuietPeriod, Version: codeVersion()}
+}
+
+// photo decodes a DICOM object for viewing.
+func photo(_ context.Context, object []byte) (*raster.RGB, error) {
+	file, err := dicom.Open(bytes.NewReader(object), int64(len(object)), dicom.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the archived object: %w", err)
+	}
+	picture, _, err := file.Decode()
+	return picture, err
+}
+
+// reportQueue is the report service's view of the stream.
+type reportQueue struct {
+	*backbone
+}
+
+// Publish publishes an event.
+func (q reportQueue) Publish(ctx context.Context, e event.Envelope) error {
+	return q.conn.Publish(ctx, e)
+}
+
+// Consume hands the events of the report consumer to handle.
+func (q reportQueue) Consume(ctx context.Context, handle func(ctx context.Context, e event.Envelope) error) error {
+	worker := stream.Worker{
+		Conn: q.conn, Consumer: stream.ConsumerReport, Concurrency: reportConsumers, Logger: q.logger.With("service", "report"),
+		Handler: func(ctx context.Context, d stream.Delivery) error { return handle(ctx, d.Envelope) },
+	}
+	return worker.Run(ctx)
+}
+
+// reportConsumers is how many events are indexed at a time: the index has one writer, and reading documents overlaps.
+const reportConsumers = 4
+
+// Lag returns how many events a consumer has before it.
+func (q reportQueue) Lag(ctx context.Context, consumer string) (int, error) {
+	lag, err := q.conn.Lag(ctx, consumer)
+	return lag.Pending + lag.AckPending, err
+}
+
+// signingStore signs upload addresses for the name by which clients know the S3 server, and does all else by the name by
+// which services know it.
+type signingStore struct {
+	*blob.Store
+	signer *blob.Store
+}
+
+// PresignPut signs an address.
+func (s signingStore) PresignPut(ctx context.Context, bucket, key string, expiry time.Duration) (string, error) {
+	return s.signer.PresignPut(ctx, bucket, key, expiry)
+}

@@ -1,0 +1,23 @@
+// Package models embeds the model that Noctua ships, so that the program is one file. It imports nothing of Noctua.
+package models
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+)
+
+// Shipped is the name, and folder, of the embedded model.
+const Shipped = "noctua-vessel-1"
+
+//go:embed noctua-vessel-1/model.onnx noctua-vessel-1/manifest.json noctua-vessel-1/golden_input.f32 noctua-vessel-1/golden_output.f32
+var files embed.FS
+
+// Files returns the folder of the shipped model: model.onnx, manifest.json and the golden tensors.
+func Files() (fs.FS, error) {
+	sub, err := fs.Sub(files, Shipped)
+	if err != nil {
+		return nil, fmt.Errorf("finding the embedded model: %w", err)
+	}
+	return sub, nil
+}

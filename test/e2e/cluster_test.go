@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/test/servers"
+)
+
+const clusterToken = "a-token-for-tests-of-32-characters"
+
+// cluster is three service processes on a NATS server and an S3 server that are processes of their own.
+type cluster struct {
+	t                       *testing.T
+	nats                    *servers.NATS
+	s3                      *servers.S3
+	env                     []string
+	dir                     string
+	web                     string
+	ingest, segment, report *process
+	blobs                   *blob.Store
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, nats: servers.StartNATS(t), s3: servers.StartS3(t), dir: t.TempDir()}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	c.web = "http://" + address
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(c.dir, "site-secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// One address by environment, the rest by flag or configuration file: all three ways work.
+	config := filepath.Join(c.dir, "noctua.yaml")
+	text := fmt.Sprintf("nats_url: %s\nquiet-period: 2s\n", c.nats.URL)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = []string{"NOCTUA_S3_ENDPOINT=http://" + c.s3.Endpoint, "NOCTUA_S3_ACCESS_KEY=" + c.s3.AccessKey, "NOCTUA_S3_SECRET_KEY=" + c.s3.SecretKey}
+	c.ingest = c.start("ingest", "--config", config, "--site-secret-file", secret, "--list-every", "1s")
+	c.segment = c.start("segment", "--nats-url", c.nats.URL)
+	c.report = c.start("report", "--config", config, "--token", clusterToken, "--listen", address, "--database", filepath.Join(c.dir, "index.sqlite"))
+	if c.blobs, err = blob.New(blob.Config{Endpoint: "http://" + c.s3.Endpoint, AccessKey: c.s3.AccessKey, SecretKey: c.s3.SecretKey}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// start starts a service and waits until it is ready.
+func (c *cluster) start(args ...string) *process {
+	c.t.Helper()
+	p := start(c.t, c.env, args...)
+	eventually(c.t, readyTimeout, args[0]+" is not ready", func() error {
+		select {
+		case err := <-p.done:
+			c.t.Fatalf("noctua %s ended: %v\n%s", args[0], err, p.log)
+		default:
+		}
+		if !strings.Contains(p.log.String(), "is ready") {
+			return errors.New("it has not said so")
+		}
+		return nil
+	})
+	return p
+}
+
+func (c *cluster) status(flags ...string) record.Status {
+	c.t.Helper()
+	var s record.Status
+	out := mustCommand(c.t, append([]string{"status", "--url", c.web, "--token", clusterToken, "--json"}, flags...)...)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		c.t.Fatalf("%v: %s", err, out)
+	}
+	return s
+}
+
+// TestNightInThreeProcesses runs the same night as TestNightInOneProcess, with a segment worker and the broker killed in the
+// middle.
+func TestNightInThreeProcesses(t *testing.T) {
+	t.Parallel()
+	clinic := clinicFolder(t)
+	c := startCluster(t)
+	mustCommand(t, "submit", clinic, "--clinic", "north", "--url", c.web, "--token", clusterToken)
+	eventually(t, nightTimeout, "some pictures done", func() error {
+		if s := c.status(); s.Done < 5 {
+			return fmt.Errorf("only %d", s.Done)
+		}
+		return nil
+	})
+	c.segment.kill()
+	c.nats.Kill()
+	c.nats.Restart()
+	c.segment = c.start("segment", "--nats-url", c.nats.URL)
+
+	checkNight(t, c.web, clusterToken, c.status("--wait"))
+	for info, err := range c.blobs.List(context.Background(), c.blobs.Buckets().Inbox, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("the inbox still holds %s", info.Key)
+	}
+	c.ingest.stop()
+	c.segment.stop()
+	c.report.stop()
+}
+
+// TestServiceWithoutServersSaysSo checks the messages and exit codes of wrong configurations.
+func TestServiceWithoutServersSaysSo(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "noctua.yaml")
+	if err := os.WriteFile(config, []byte("nats-ulr: nats://127.0.0.1:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"no addresses":     {[]string{"segment"}, []string{"--nats-url", "exit status 2"}},
+		"misspelt key":     {[]string{"--config", config, "version"}, []string{"nats-ulr", "exit status 2"}},
+		"unknown provider": {[]string{"predict", "--provider", "abacus", "--out", t.TempDir(), "x.jpg"}, []string{"provider", "exit status 2"}},
+		"missing provider": {[]string{"predict", "--provider", "cuda", "--out", t.TempDir(), filepath.Join(t.TempDir())}, []string{"exit status 3"}},
+		"no picture":       {[]string{"predict", "--out", t.TempDir(), "no-such-picture.jpg"}, []string{"no-such-picture.jpg", "exit status 3"}},
+		"no Noctua":        {[]string{"status", "--data", t.TempDir()}, []string{"noctua run", "exit status 3"}},
+		"bad clinic":       {[]string{"submit", "x", "--clinic", "north clinic"}, []string{"letters", "exit status 2"}},
+		"open to the network": {[]string{"run", "--data", t.TempDir(), "--listen", "0.0.0.0:0"},
+			[]string{"--insecure", "exit status 2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := command(t, c.args...)
+			if err == nil {
+				t.Fatal("there should be an error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+		})
+	}
+}
