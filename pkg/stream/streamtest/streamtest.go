@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ const readyTimeout = 30 * time.Second
 type Server struct {
 	t   testing.TB
 	dir string
-	srv *natsserver.Server
+	srv atomic.Pointer[natsserver.Server] // reconnecting clients read it while a Restart sets it
 }
 
 // Start starts a server; it is stopped when the test ends.
@@ -53,14 +54,13 @@ func (s *Server) Connect(topology stream.Topology) *stream.Conn {
 
 // InProcessConn connects to the server that runs at the moment, so that connections survive a Restart.
 func (s *Server) InProcessConn() (net.Conn, error) {
-	conn, err := s.srv.InProcessConn()
-	return conn, err
+	return s.srv.Load().InProcessConn()
 }
 
 // Stop stops the server.
 func (s *Server) Stop() {
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
+	s.srv.Load().Shutdown()
+	s.srv.Load().WaitForShutdown()
 }
 
 // Restart stops the server and starts it again on the same store.
@@ -93,5 +93,5 @@ func (s *Server) start() {
 	if !srv.ReadyForConnections(readyTimeout) {
 		s.t.Fatal("the NATS server is not ready")
 	}
-	s.srv = srv
+	s.srv.Store(srv)
 }
