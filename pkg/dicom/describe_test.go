@@ -13,7 +13,7 @@ import (
 )
 
 func float32Value(v float32) element {
-	return element{"FL", binary.LittleEndian.AppendUint32(nil, math.Float32bits(v))}
+	return raw("FL", binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 }
 
 func code(value string) element {
@@ -25,8 +25,8 @@ func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	const opt, pdf, wide, sc, photo = "1.2.840.10008.5.1.4.1.1.77.1.5.4", "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.77.1.5.5",
 		"1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.77.1.4"
-	grey := elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: {"OB", make([]byte, 12)}, 0x00280006: {}}
-	with := func(base, more elements) elements { return base.with(more) }
+	grey := elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: raw("OB", make([]byte, 12)), 0x00280006: {}}
+	with := func(base, more elements) elements { return base.With(more) }
 	tests := []struct {
 		name    string
 		changes elements
@@ -71,23 +71,23 @@ func TestOutcomes(t *testing.T) {
 		{"wide field class", elements{0x00080016: text("UI", wide)}, "", dicom.CodeNoteWide},
 		{"tomography", elements{0x00080016: text("UI", opt)}, "", dicom.CodeNoteTomography},
 		{"PDF", elements{0x00080016: text("UI", pdf), 0x7FE00010: {}, 0x00280010: {}, 0x00200062: {}}, "", dicom.CodeNoteDocument},
-		{"obfuscated", elements{0x7FE00010: {}, 0x04071005: {"OB", []byte{1, 2}}}, dicom.CodeObfuscated, ""},
+		{"obfuscated", elements{0x7FE00010: {}, 0x04071005: raw("OB", []byte{1, 2})}, dicom.CodeObfuscated, ""},
 		{"no picture", elements{0x7FE00010: {}}, dicom.CodePixelMissing, ""},
 		{"unknown character set", elements{0x00080005: text("CS", "LATIN1")}, dicom.CodeCharacterSet, ""},
-		{"character set as UN", elements{0x00080005: {"UN", []byte("ISO_IR 192")}}, "", ""},
+		{"character set as UN", elements{0x00080005: raw("UN", []byte("ISO_IR 192"))}, "", ""},
 		{"no rows", elements{0x00280010: number(0)}, dicom.CodeGeometry, ""},
-		{"empty rows", elements{0x00280010: {"US", nil}}, dicom.CodeGeometry, ""},
+		{"empty rows", elements{0x00280010: raw("US", nil)}, dicom.CodeGeometry, ""},
 		{"rows as text", elements{0x00280010: text("LO", "33")}, dicom.CodeGeometry, ""},
-		{"two rows", elements{0x00280010: {"US", []byte{1, 0, 2, 0}}}, dicom.CodeGeometry, ""},
+		{"two rows", elements{0x00280010: raw("US", []byte{1, 0, 2, 0})}, dicom.CodeGeometry, ""},
 		{"64 samples", elements{0x00280002: number(64)}, dicom.CodeGeometry, ""},
 		{"0 bits", elements{0x00280100: number(0)}, dicom.CodeGeometry, ""},
 		{"-1 frames", elements{0x00280008: text("IS", "-1")}, dicom.CodeGeometry, ""},
 		{"10¹² frames", elements{0x00280008: text("IS", "1000000000000")}, dicom.CodeGeometry, ""},
 		{"10⁶ frames", elements{0x00280008: text("IS", "1000000")}, dicom.CodePixelLength, ""},
 		{"frames that are none", elements{0x00280008: text("IS", "one")}, dicom.CodeGeometry, ""},
-		{"32768² pixels of nothing", elements{0x00280010: number(32768), 0x00280011: number(32768), 0x7FE00010: {"OB", nil}}, pixel.CodeTooLarge, ""},
-		{"one byte short", elements{0x7FE00010: {"OB", make([]byte, 34)}}, dicom.CodePixelLength, ""},
-		{"one frame more", elements{0x7FE00010: {"OB", make([]byte, 72)}}, dicom.CodePixelLength, ""},
+		{"32768² pixels of nothing", elements{0x00280010: number(32768), 0x00280011: number(32768), 0x7FE00010: raw("OB", nil)}, pixel.CodeTooLarge, ""},
+		{"one byte short", elements{0x7FE00010: raw("OB", make([]byte, 34))}, dicom.CodePixelLength, ""},
+		{"one frame more", elements{0x7FE00010: raw("OB", make([]byte, 72))}, dicom.CodePixelLength, ""},
 		{"name that is too long", elements{0x00100010: text("PN", strings.Repeat("x", 5000))}, dicom.CodeValue, ""},
 		{"name as a number", elements{0x00100010: number(4)}, dicom.CodeValue, ""},
 	}
@@ -98,14 +98,14 @@ func TestOutcomes(t *testing.T) {
 				if implicit && (test.name == "rows as text" || test.name == "name as a number" || test.name == "character set as UN") {
 					continue // Implicit VR has no representation to get wrong
 				}
-				data := native().with(test.changes)
+				data := native().With(test.changes)
 				if implicit {
 					data = withoutSequences(data)
-					if len(data) < len(native().with(test.changes)) {
+					if len(data) < len(native().With(test.changes)) {
 						continue // the builder encodes items explicitly
 					}
 				}
-				_, got, err := describe(t, data.encode(implicit))
+				_, got, err := describe(t, data.Encode(implicit))
 				if fault.CodeOf(err) != test.refused {
 					t.Fatalf("implicit %v: refused %v, want %q", implicit, err, test.refused)
 				}
@@ -127,7 +127,7 @@ func TestOutcomes(t *testing.T) {
 func withoutSequences(e elements) elements {
 	out := elements{}
 	for t, v := range e {
-		if v.vr != "SQ" {
+		if v.VR != "SQ" {
 			out[t] = v
 		}
 	}
@@ -142,7 +142,7 @@ func TestInstanceFitsItsSchema(t *testing.T) {
 		"hostile": {0x00100010: text("PN", "\xff\xfeA\x00B"), 0x00100040: text("CS", "X"), 0x00100030: text("DA", "20261399"), 0x00080020: text("DA", "19000101"), 0x0008002A: {}},
 		"PDF":     {0x00080016: text("UI", "1.2.840.10008.5.1.4.1.1.104.1"), 0x7FE00010: {}, 0x00280010: {}},
 	} {
-		_, got, err := describe(t, native().with(changes).encode(false))
+		_, got, err := describe(t, native().With(changes).Encode(false))
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -180,14 +180,14 @@ func TestNotes(t *testing.T) {
 		{"spacing of another organ", elements{0x00280030: text("DS", `0.5\0.5`)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
 		{"oblong pixels", elements{0x00280030: text("DS", `0.006\0.007`)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
 		{"spacing from before a resize", elements{0x00280030: text("DS", `0.006\0.006`), 0x0022000C: float32Value(45)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
-		{"two frames", elements{0x00280008: text("IS", "2"), 0x7FE00010: {"OB", make([]byte, 72)}}, dicom.CodeNoteFrames, func(i record.Instance) bool { return i.Frames == 2 && i.Analyse }},
-		{"odd length", elements{0x00100010: {"PN", []byte("A^B")}}, "", func(i record.Instance) bool { return i.Patient.Name == "A^B" }},
+		{"two frames", elements{0x00280008: text("IS", "2"), 0x7FE00010: raw("OB", make([]byte, 72))}, dicom.CodeNoteFrames, func(i record.Instance) bool { return i.Frames == 2 && i.Analyse }},
+		{"odd length", elements{0x00100010: raw("PN", []byte("A^B"))}, "", func(i record.Instance) bool { return i.Patient.Name == "A^B" }},
 		{"several software versions", elements{0x00181020: text("LO", `1.0\2.0`)}, "", func(i record.Instance) bool { return i.Device.Software == "1.0, 2.0" }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, got, err := describe(t, native().with(test.changes).encode(false))
+			_, got, err := describe(t, native().With(test.changes).Encode(false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestNotes(t *testing.T) {
 
 func TestPreambleAndHeaderAreNoted(t *testing.T) {
 	t.Parallel()
-	data := native().encode(false)
+	data := native().Encode(false)
 	copy(data, "MZ")
 	copy(data[132:], header(dicom.ExplicitLittleEndian, "1.2.9.9")[132:])
 	_, got, err := describe(t, data)

@@ -109,7 +109,7 @@ func render(f *File, e *Element, raw []byte) string {
 	switch vr := e.VR.String(); {
 	case e.VR.textual():
 		set := characterSet{}
-		if strings.Contains("LO LT PN SH ST UC UT", vr) { //nolint:gocritic // the list is the longer one
+		if strings.Contains("LO LT PN SH ST UC UT", vr) {
 			value, err := f.ascii(f.Data, tagCharacterSet)
 			if err == nil {
 				if set, err = readCharacterSet(value); err != nil {

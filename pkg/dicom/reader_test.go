@@ -17,8 +17,8 @@ import (
 func TestEveryTruncationIsNoticed(t *testing.T) {
 	t.Parallel()
 	for name, data := range map[string][]byte{
-		"explicit": native().with(elements{0x00220015: code("409898007")}).encode(false),
-		"implicit": native().encode(true),
+		"explicit": native().With(elements{0x00220015: code("409898007")}).Encode(false),
+		"implicit": native().Encode(true),
 		"jpeg":     writeOP(t, attributes(), photograph(t, 16, 16)),
 	} {
 		for cut := range len(data) {
@@ -37,7 +37,7 @@ func TestEveryTruncationIsNoticed(t *testing.T) {
 func TestStructureRefusals(t *testing.T) {
 	t.Parallel()
 	le := binary.LittleEndian
-	sound := native().encode(false)
+	sound := native().Encode(false)
 	tail := func(raw ...byte) []byte { return append(bytes.Clone(sound), raw...) }
 	nested := func(depth int) []byte {
 		var open, end []byte
@@ -45,11 +45,11 @@ func TestStructureRefusals(t *testing.T) {
 			open = append(open, 0x08, 0x00, 0x40, 0x11, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF)
 			end = append(end, 0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0)
 		}
-		return append(append(header(dicom.ExplicitLittleEndian, "1.2.3.4"), append(open, end...)...), native().with(elements{0x00080005: {}, 0x00080008: {}}).dataset(false)...)
+		return append(append(header(dicom.ExplicitLittleEndian, "1.2.3.4"), append(open, end...)...), native().With(elements{0x00080005: {}, 0x00080008: {}}).Dataset(false)...)
 	}
 	wide := header(dicom.ExplicitLittleEndian, "1.2.3.4")
 	for i := range 100_001 {
-		wide = append(wide, encodeElement(uint32(0x00091000+i%0x1000+i/0x1000<<17), element{"LO", nil}, false)...)
+		wide = append(wide, encodeElement(uint32(0x00091000+i%0x1000+i/0x1000<<17), raw("LO", nil), false)...)
 	}
 	tests := []struct {
 		name, code string
@@ -65,14 +65,14 @@ func TestStructureRefusals(t *testing.T) {
 		{"unknown representation", dicom.CodeMalformed, tail(encodeElement(0x00101010, text("ZZ", "045Y"), false)...)},
 		{"length of 4 GB", dicom.CodeTruncated, tail(le.AppendUint32([]byte{0x09, 0x00, 0x01, 0x10, 'O', 'B', 0, 0}, 0xFFFFFFF0)...)},
 		{"text without length", dicom.CodeMalformed, tail(le.AppendUint32([]byte{0x10, 0x00, 0x00, 0x40, 'U', 'T', 0, 0}, 0xFFFFFFFF)...)},
-		{"sequence of no items", dicom.CodeMalformed, tail(encodeElement(0x00400275, element{"SQ", []byte{0x10, 0, 0x10, 0, 0, 0, 0, 0}}, false)...)},
-		{"item longer than its sequence", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, element{"SQ", []byte{0xFE, 0xFF, 0x00, 0xE0, 99, 0, 0, 0}}, false), make([]byte, 200)...)...)},
-		{"element longer than its item", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, element{"SQ", append([]byte{0xFE, 0xFF, 0x00, 0xE0, 10, 0, 0, 0}, 0x10, 0, 0x10, 0, 'L', 'O', 40, 0, 'a', 'b')}, false), make([]byte, 200)...)...)},
+		{"sequence of no items", dicom.CodeMalformed, tail(encodeElement(0x00400275, raw("SQ", []byte{0x10, 0, 0x10, 0, 0, 0, 0, 0}), false)...)},
+		{"item longer than its sequence", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, raw("SQ", []byte{0xFE, 0xFF, 0x00, 0xE0, 99, 0, 0, 0}), false), make([]byte, 200)...)...)},
+		{"element longer than its item", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, raw("SQ", append([]byte{0xFE, 0xFF, 0x00, 0xE0, 10, 0, 0, 0}, 0x10, 0, 0x10, 0, 'L', 'O', 40, 0, 'a', 'b')), false), make([]byte, 200)...)...)},
 		{"deflated", dicom.CodeTransferSyntax, append(header("1.2.840.10008.1.2.1.99", "1.2"), 1, 2, 3)},
-		{"no transfer syntax", dicom.CodeMalformed, append(append(make([]byte, 128), "DICM"...), native().dataset(false)...)},
-		{"fragments in an uncompressed file", dicom.CodeEncapsulation, append(append(header(dicom.ExplicitLittleEndian, "1.2.3.4"), native().with(elements{0x7FE00010: {}}).dataset(false)...),
+		{"no transfer syntax", dicom.CodeMalformed, append(append(make([]byte, 128), "DICM"...), native().Dataset(false)...)},
+		{"fragments in an uncompressed file", dicom.CodeEncapsulation, append(append(header(dicom.ExplicitLittleEndian, "1.2.3.4"), native().With(elements{0x7FE00010: {}}).Dataset(false)...),
 			0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0)},
-		{"no fragments in a compressed file", dicom.CodeEncapsulation, append(header(dicom.JPEGBaseline, "1.2.3.4"), native().dataset(false)...)},
+		{"no fragments in a compressed file", dicom.CodeEncapsulation, append(header(dicom.JPEGBaseline, "1.2.3.4"), native().Dataset(false)...)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -94,9 +94,9 @@ func encapsulated(frames string, table []byte, fragments ...[]byte) []byte {
 		}
 		return append(le.AppendUint32([]byte{0xFE, 0xFF, 0x00, 0xE0}, uint32(len(b))), b...)
 	}
-	data := native().with(elements{
+	data := native().With(elements{
 		0x7FE00010: {}, 0x00280008: text("IS", frames), 0x00280010: number(24), 0x00280011: number(40), 0x00280004: text("CS", "YBR_FULL_422"),
-	}).dataset(false)
+	}).Dataset(false)
 	out := append(header(dicom.JPEGBaseline, "1.2.3.4"), data...)
 	out = append(out, 0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
 	out = append(out, item(table)...)
@@ -156,7 +156,7 @@ func TestFragments(t *testing.T) {
 
 func TestNativePixels(t *testing.T) {
 	t.Parallel()
-	pixels := native()[0x7FE00010].value
+	pixels := native()[0x7FE00010].Value
 	tests := []struct {
 		name    string
 		changes elements
@@ -165,10 +165,10 @@ func TestNativePixels(t *testing.T) {
 	}{
 		{"interleaved", nil, "", func(i int) [3]byte { return [3]byte(pixels[3*i:]) }},
 		{"planar", elements{0x00280006: number(1)}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[12+i], pixels[24+i]} }},
-		{"grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: {"OB", pixels[:12]}}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[i], pixels[i]} }},
-		{"inverse grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME1"), 0x7FE00010: {"OW", pixels[:12]}}, "", func(i int) [3]byte { v := 255 - pixels[i]; return [3]byte{v, v, v} }},
-		{"16 bit", elements{0x00280100: number(16), 0x00280101: number(16), 0x00280102: number(15), 0x7FE00010: {"OW", make([]byte, 72)}}, dicom.CodePixelFormat, nil},
-		{"palette", elements{0x00280002: number(1), 0x00280004: text("CS", "PALETTE COLOR"), 0x7FE00010: {"OB", pixels[:12]}}, dicom.CodePixelFormat, nil},
+		{"grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: raw("OB", pixels[:12])}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[i], pixels[i]} }},
+		{"inverse grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME1"), 0x7FE00010: raw("OW", pixels[:12])}, "", func(i int) [3]byte { v := 255 - pixels[i]; return [3]byte{v, v, v} }},
+		{"16 bit", elements{0x00280100: number(16), 0x00280101: number(16), 0x00280102: number(15), 0x7FE00010: raw("OW", make([]byte, 72))}, dicom.CodePixelFormat, nil},
+		{"palette", elements{0x00280002: number(1), 0x00280004: text("CS", "PALETTE COLOR"), 0x7FE00010: raw("OB", pixels[:12])}, dicom.CodePixelFormat, nil},
 		{"YBR", elements{0x00280004: text("CS", "YBR_FULL")}, dicom.CodePixelFormat, nil},
 		{"signed", elements{0x00280103: number(1)}, dicom.CodePixelFormat, nil},
 		{"6 bits of 8", elements{0x00280101: number(6), 0x00280102: number(5)}, dicom.CodePixelFormat, nil},
@@ -176,7 +176,7 @@ func TestNativePixels(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			f, _, err := describe(t, native().with(test.changes).encode(false))
+			f, _, err := describe(t, native().With(test.changes).Encode(false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +208,7 @@ func (f failingReader) ReadAt(p []byte, offset int64) (int, error) {
 
 func TestDiskFailureIsTransient(t *testing.T) {
 	t.Parallel()
-	data := native().encode(false)
+	data := native().Encode(false)
 	_, err := dicom.Open(failingReader{data}, int64(len(data)), dicom.Limits{})
 	if !fault.Is(err, fault.Transient) || fault.CodeOf(err) != dicom.CodeUnreadable {
 		t.Errorf("got %v", err)
@@ -217,9 +217,9 @@ func TestDiskFailureIsTransient(t *testing.T) {
 
 // FuzzOpen feeds the reader with anything. It must not crash, must name a code, and what it describes must be sane.
 func FuzzOpen(f *testing.F) {
-	f.Add(native().encode(false))
-	f.Add(native().encode(true))
-	f.Add(native().with(elements{0x00220015: code("409898007")}).encode(false))
+	f.Add(native().Encode(false))
+	f.Add(native().Encode(true))
+	f.Add(native().With(elements{0x00220015: code("409898007")}).Encode(false))
 	f.Add(writeOP(f, attributes(), photograph(f, 16, 16)))
 	f.Add(encapsulated("2", []byte{0, 0, 0, 0, 9, 0, 0, 0}, []byte{0xFF, 0xD8}, []byte{0xFF, 0xD9}))
 	dir := filepath.Join(shared.Root(f), "..", "shared", "dicom", "hostile")

@@ -178,7 +178,7 @@ func (a *FundusAttributes) elements(header pixel.JPEGHeader, jpeg []byte) ([]*li
 	b.text(tag.SeriesNumber, series)
 	b.text(tag.InstanceNumber, strconv.Itoa(a.Instance))
 	b.text(tag.PatientOrientation, "L", "F")
-	b.text(tag.SynchronizationFrameOfReferenceUID, UID("synchronization", a.StudyUID))
+	b.text(tag.SynchronizationFrameOfReferenceUID, UID("frame of reference", a.StudyUID))
 	b.text(tag.ImageLaterality, string(a.Laterality))
 	b.text(tag.PatientEyeMovementCommanded, "NO")
 	b.floats(tag.EmmetropicMagnification)

@@ -20,7 +20,7 @@ type Service struct {
 	mu       sync.Mutex
 	inWork   map[string]struct{} // inbox keys that a worker has; at most Config.Workers
 	retries  map[string]retry    // inbox keys that failed; forgotten when they leave the inbox
-	failures int                 // in a row, over all objects: more than Workers mean that store or broker are away
+	failing  map[string]struct{} // inbox keys that failed since something last went well: many mean that store or broker are away
 	finished map[[16]byte]struct{}
 }
 
@@ -42,7 +42,7 @@ func New(deps Deps, config Config) (*Service, error) {
 	config = config.orDefaults()
 	return &Service{
 		deps: deps, config: config, memory: semaphore.NewWeighted(config.MemoryBytes),
-		inWork: map[string]struct{}{}, retries: map[string]retry{}, finished: map[[16]byte]struct{}{},
+		inWork: map[string]struct{}{}, retries: map[string]retry{}, failing: map[string]struct{}{}, finished: map[[16]byte]struct{}{},
 	}, nil
 }
 
@@ -158,12 +158,13 @@ func (s *Service) release(key string) {
 	delete(s.inWork, key)
 }
 
-// outage is how long to wait before the next object is started, when so many failed in a row that it cannot be their fault.
+// outage is how long to wait before the next object is started, when so many different ones failed, and none went well, that
+// it cannot be their fault.
 func (s *Service) outage() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	over := s.failures - s.config.Workers
-	if over < 0 {
+	over := len(s.failing) - s.config.Workers
+	if over <= 0 {
 		return 0
 	}
 	return min(firstRetry<<min(over, 10), lastRetry/2)
@@ -178,7 +179,7 @@ func (s *Service) handle(ctx context.Context, info blob.Info) {
 	switch {
 	case err == nil:
 		delete(s.retries, info.Key)
-		s.failures = 0
+		clear(s.failing)
 	case fault.Interrupted(err):
 		// Stopped in the middle: the next start finds the object in the inbox and its own traces in the other buckets.
 	default:
@@ -189,7 +190,7 @@ func (s *Service) handle(ctx context.Context, info blob.Info) {
 		r.delay = min(max(2*r.delay, firstRetry), lastRetry)
 		r.after = s.deps.Clock().Add(r.delay)
 		s.retries[info.Key] = r
-		s.failures++
+		s.failing[info.Key] = struct{}{}
 		s.deps.Logger.Warn("an object could not be handled; it stays in the inbox and is tried again",
 			"receipt", receiptOf(info), "code", fault.CodeOf(err), "kind", fault.KindOf(err).String(), "error", err, "delay", r.delay)
 	}

@@ -10,6 +10,6 @@ func straight(c color.Color) (r, g, b uint8) {
 	case color.Gray16:
 		return uint8(c.Y >> 8), uint8(c.Y >> 8), uint8(c.Y >> 8)
 	}
-	n := color.NRGBAModel.Convert(c).(color.NRGBA) //nolint:forcetypeassert // the model's type by definition
+	n := color.NRGBAModel.Convert(c).(color.NRGBA) // the type of this model by definition
 	return n.R, n.G, n.B
 }
