@@ -1,0 +1,91 @@
+package fhir
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/noctua-screening/noctua/pkg/record"
+)
+
+// Param is a search parameter.
+type Param struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// SearchParams are the search parameters of each resource type, beside those of every type (CommonParams).
+func SearchParams() map[string][]Param {
+	patient := []Param{{"patient", "reference"}, {"subject", "reference"}}
+	return map[string][]Param{
+		"DiagnosticReport": append(slices.Clone(patient), Param{"identifier", "token"}, Param{"status", "token"}, Param{"category", "token"},
+			Param{"code", "token"}, Param{"date", "date"}, Param{"issued", "date"}),
+		"Observation": append(slices.Clone(patient), Param{"status", "token"}, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}),
+		"Patient":     {{"identifier", "token"}, {"name", "string"}},
+	}
+}
+
+// CommonParams are the search parameters of every resource type that can be searched.
+func CommonParams() []Param { return []Param{{"_id", "token"}, {"_lastUpdated", "date"}} }
+
+type object = map[string]any
+
+// Capability is the CapabilityStatement of a Noctua of a version. released is the date of the statement, yyyy-mm-dd.
+func Capability(version, released string) any {
+	search := SearchParams()
+	var resources []object
+	for _, name := range []string{"CodeSystem", "Device", "DiagnosticReport", "ImagingStudy", "Observation", "Patient"} {
+		res := object{"type": name, "interaction": []object{{"code": "read"}}, "versioning": "no-version"}
+		if name == "DiagnosticReport" || name == "Observation" {
+			res["versioning"] = "versioned"
+		}
+		if params, ok := search[name]; ok {
+			res["interaction"] = []object{{"code": "read"}, {"code": "search-type"}}
+			all := append(slices.Clone(CommonParams()), params...)
+			if name == "Patient" {
+				all = append([]Param{{"_id", "token"}}, params...)
+			}
+			res["searchParam"] = all
+		}
+		if name == "DiagnosticReport" {
+			res["searchInclude"] = []string{"DiagnosticReport:result", "DiagnosticReport:patient", "DiagnosticReport:subject"}
+		}
+		resources = append(resources, res)
+	}
+	return object{
+		"resourceType": "CapabilityStatement", "status": "active", "date": released, "kind": "instance", "fhirVersion": "4.0.1",
+		"format":         []string{"json"},
+		"software":       object{"name": "Noctua", "version": version},
+		"implementation": object{"description": "Noctua: screening of retinal photographs. A screening aid that makes no diagnosis."},
+		"rest": []object{{"mode": "server", "resource": resources,
+			"security": object{"description": "Bearer token in the Authorization header; only this statement is open."}}},
+	}
+}
+
+// measureCodes are the codes of MeasuresSystem with what they mean. A measure carries its own definition; this list is what
+// an integrator reads before the first report comes.
+func measureCodes() []record.Note {
+	return []record.Note{
+		{Code: "vessel-area-density", Text: "Share of the field of view that is vessel."},
+		{Code: "vessel-length-density", Text: "Length of the vessels' centre lines over the area of the field of view."},
+		{Code: "fractal-dimension", Text: "Box-counting dimension of the vessel tree."},
+		{Code: ReportCode, Text: "Report of the measures of retinal vessels in the photographs of one study."},
+		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
+		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
+		{Code: gridCode, Text: "Diameter of the field of view in pixels on the grid that a measure was taken on."},
+	}
+}
+
+// MeasuresCodeSystem is the CodeSystem resource of MeasuresSystem.
+func MeasuresCodeSystem() any {
+	var concepts []object
+	for _, c := range measureCodes() {
+		display := strings.ReplaceAll(c.Code, "-", " ")
+		concepts = append(concepts, object{"code": c.Code, "display": strings.ToUpper(display[:1]) + display[1:], "definition": c.Text})
+	}
+	return object{
+		"resourceType": "CodeSystem", "id": "noctua-measures", "url": MeasuresSystem, "name": "NoctuaMeasures", "title": "Measures of Noctua",
+		"status": "active", "experimental": false, "caseSensitive": true, "content": "fragment",
+		"description": "Measures of retinal vessels by Noctua. No LOINC code states them. Every Observation carries the definition of its measure in full.",
+		"concept":     concepts,
+	}
+}

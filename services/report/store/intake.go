@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+)
+
+// PutRejected adds a quarantined file; a second time it changes nothing. Reports of the same study at the same clinic become
+// due, since they name it.
+func (s *SQL) PutRejected(ctx context.Context, r Rejected, at time.Time) error {
+	raw, err := json.Marshal(r.Document)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "document-invalid", err, "indexing a quarantine document")
+	}
+	d := r.Document
+	return s.write(ctx, func(tx *tx) error {
+		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, received_ms, document) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, r.DocumentKey, d.Clinic, d.Code, d.StudyUID, ms(d.ReceivedAt), string(raw))
+		if err != nil || n == 0 || d.StudyUID == "" {
+			return err
+		}
+		rows, err := tx.query(`SELECT report_id FROM studies WHERE study_uid = ? AND clinic = ?`, d.StudyUID, d.Clinic)
+		touched, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { err = r.Scan(&id); return id, err })
+		if err != nil {
+			return err
+		}
+		for _, id := range touched {
+			if err := tx.touch(id, at, s.cfg.Timing); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// RejectedOf returns the quarantined files of a study at a clinic, the first one first.
+func (s *SQL) RejectedOf(ctx context.Context, clinic, studyUID string) ([]Rejected, error) {
+	rows, err := s.query(ctx, `SELECT document_key, document FROM rejected WHERE study_uid = ? AND clinic = ?
+		ORDER BY received_ms, document_key`, studyUID, clinic)
+	return collect(rows, err, scanRejected)
+}
+
+// FindRejected returns quarantined files, the newest first, and how many there are in all. since zero: all.
+func (s *SQL) FindRejected(ctx context.Context, since time.Time, limit, offset int) ([]Rejected, int, error) {
+	var total int
+	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM rejected WHERE received_ms >= ?`, ms(since)).Scan(&total); err != nil {
+		return nil, 0, unavailable(err)
+	}
+	rows, err := s.query(ctx, `SELECT document_key, document FROM rejected WHERE received_ms >= ?
+		ORDER BY received_ms DESC, document_key LIMIT ? OFFSET ?`, ms(since), limit, offset)
+	found, err := collect(rows, err, scanRejected)
+	return found, total, err
+}
+
+func scanRejected(r *sql.Rows) (Rejected, error) {
+	var v Rejected
+	var raw string
+	if err := r.Scan(&v.DocumentKey, &raw); err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal([]byte(raw), &v.Document)
+}
+
+// PutDuplicate adds a receipt for bytes that were there already; a second time it changes nothing.
+func (s *SQL) PutDuplicate(ctx context.Context, d Duplicate) error {
+	return s.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(`INSERT INTO duplicates (document_key, clinic, sha256, of_key, received_ms) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, d.DocumentKey, d.Clinic, d.Sha256, d.Of, ms(d.ReceivedAt))
+		return err
+	})
+}
+
+// Count returns the numbers of what came since a moment (zero: ever); what is pending counts whenever it came.
+func (s *SQL) Count(ctx context.Context, since time.Time) (Counts, error) {
+	var c Counts
+	from := ms(since)
+	for _, part := range []struct {
+		into  *int
+		query string
+		args  []any
+	}{
+		{&c.Pending, `SELECT COUNT(*) FROM images WHERE settled = 0`, nil},
+		{&c.Done, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ?`, []any{from}},
+		{&c.Failed, `SELECT COUNT(*) FROM images WHERE settled = 2 AND received_ms >= ?`, []any{from}},
+		{&c.Ungradable, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'ungradable'`, []any{from}},
+		{&c.NotAnalysed, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'not-analysed'`, []any{from}},
+		{&c.Duplicate, `SELECT COUNT(*) FROM duplicates WHERE received_ms >= ?`, []any{from}},
+		{&c.Quarantined, `SELECT COUNT(*) FROM rejected WHERE received_ms >= ?`, []any{from}},
+		{&c.Reports, `SELECT COUNT(*) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
+		{&c.Patients, `SELECT COUNT(DISTINCT patient_key) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
+	} {
+		if err := s.queryRow(ctx, part.query, part.args...).Scan(part.into); err != nil {
+			return Counts{}, unavailable(err)
+		}
+	}
+	return c, nil
+}
+
+// Pace returns how many images were first reported with an outcome since a moment, and when the first of them was.
+func (s *SQL) Pace(ctx context.Context, since time.Time) (int, time.Time, error) {
+	var n int
+	var first sql.NullInt64
+	err := s.queryRow(ctx, `SELECT COUNT(*), MIN(reported_ms) FROM images WHERE reported_ms >= ? AND settled > 0`, ms(since)).Scan(&n, &first)
+	return n, fromMs(first.Int64), unavailable(err)
+}
+
+// Contents is all that the index holds of the buckets, for comparing two indexes. It reads everything: for tests and small
+// sites.
+type Contents struct {
+	Images     []Image
+	Rejected   []Rejected
+	Duplicates []Duplicate
+	Reports    []Report
+	Patients   []Patient
+	Outcomes   []Outcome
+}
+
+// Contents reads the whole index, each part ordered by its key.
+func (s *SQL) Contents(ctx context.Context) (Contents, error) {
+	var c Contents
+	rows, err := s.query(ctx, `SELECT `+imageColumns+` FROM images ORDER BY sop_uid, sha256`)
+	if c.Images, err = collect(rows, err, func(r *sql.Rows) (Image, error) { return scanImage(r) }); err != nil {
+		return c, err
+	}
+	rows, err = s.query(ctx, `SELECT document_key, document FROM rejected ORDER BY document_key`)
+	if c.Rejected, err = collect(rows, err, scanRejected); err != nil {
+		return c, err
+	}
+	rows, err = s.query(ctx, `SELECT document_key, clinic, sha256, of_key, received_ms FROM duplicates ORDER BY document_key`)
+	if c.Duplicates, err = collect(rows, err, func(r *sql.Rows) (d Duplicate, err error) {
+		var received int64
+		err = r.Scan(&d.DocumentKey, &d.Clinic, &d.Sha256, &d.Of, &received)
+		d.ReceivedAt = fromMs(received)
+		return d, err
+	}); err != nil {
+		return c, err
+	}
+	rows, err = s.query(ctx, `SELECT `+reportColumns+` FROM reports ORDER BY report_id, version`)
+	if c.Reports, err = collect(rows, err, func(r *sql.Rows) (Report, error) { return scanReport(r) }); err != nil {
+		return c, err
+	}
+	rows, err = s.query(ctx, `SELECT outcome_key, sop_uid, sha256, failed, status, model_name, model_version, model_sha256, finished_ms
+		FROM outcomes ORDER BY outcome_key`)
+	if c.Outcomes, err = collect(rows, err, func(r *sql.Rows) (o Outcome, err error) {
+		var failed int
+		var finished int64
+		var status string
+		err = r.Scan(&o.Key, &o.SOPUID, &o.Sha256, &failed, &status, &o.Model.Name, &o.Model.Version, &o.Model.Sha256, &finished)
+		o.Failed, o.FinishedAt, o.Status = failed == 1, fromMs(finished), record.ImageStatus(status)
+		return o, err
+	}); err != nil {
+		return c, err
+	}
+	const everybody = 1 << 30
+	c.Patients, _, err = s.FindPatients(ctx, PatientQuery{Limit: everybody})
+	return c, err
+}
