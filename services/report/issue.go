@@ -1,0 +1,264 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/store"
+)
+
+const (
+	// issuePoll is the longest that the issuing loop sleeps: another process may have indexed something.
+	issuePoll = 2 * time.Second
+	// dueBatch studies are looked at before the loop asks again what is due.
+	dueBatch = 64
+	// retryTransient and retryOther are the pauses before a study that could not be issued is tried again.
+	retryTransient = 5 * time.Second
+	retryOther     = 5 * time.Minute
+	// versionRaces bounds how often a version is made again because another process wrote that number first.
+	versionRaces = 16
+)
+
+// issueLoop issues what is due. When that is comes from the index, never from memory.
+func (s *Service) issueLoop(ctx context.Context) error {
+	for {
+		n, next, err := s.IssueDue(ctx)
+		if err != nil {
+			if fault.Interrupted(err) {
+				return err
+			}
+			s.deps.Logger.Warn("the index does not say what is due; trying again", slog.String("code", fault.CodeOf(err)), slog.Any("error", err))
+			if err := pause(ctx, issuePoll); err != nil {
+				return err
+			}
+			continue
+		}
+		if n > 0 {
+			continue
+		}
+		wait := issuePoll
+		if !next.IsZero() {
+			// The moment is in whole milliseconds; being early by a fraction would spin.
+			wait = min(wait, max(next.Sub(s.deps.Clock())+time.Millisecond, time.Millisecond))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-s.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// IssueDue deals with every study that is due now, and returns how many those were and when the next one will be (zero: none).
+func (s *Service) IssueDue(ctx context.Context) (int, time.Time, error) {
+	due, next, err := s.deps.Store.Due(ctx, s.deps.Clock(), dueBatch)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.cfg.Issuers)
+	for _, study := range due {
+		group.Go(func() error {
+			err := s.issueStudy(ctx, study)
+			if err == nil || fault.Interrupted(err) {
+				return err
+			}
+			wait := retryOther
+			if fault.Is(err, fault.Transient) {
+				wait = retryTransient
+			}
+			s.deps.Logger.Error("a report could not be issued and will be tried again", slog.String("report_id", study.ReportID),
+				slog.Duration("after", wait), slog.String("code", fault.CodeOf(err)), slog.Any("error", err))
+			return s.deps.Store.Postpone(ctx, study.ReportID, s.deps.Clock().Add(wait))
+		})
+	}
+	return len(due), next, group.Wait()
+}
+
+// issueStudy makes a new version of a study's report if there is something new to say.
+func (s *Service) issueStudy(ctx context.Context, study store.Study) error {
+	next, err := s.assembleStudy(ctx, study)
+	if err != nil {
+		return err
+	}
+	for range versionRaces {
+		prev, err := s.newest(ctx, study.ReportID)
+		if err != nil {
+			return err
+		}
+		verdict, status, err := decide(prev, next, study, s.deps.Clock(), s.cfg.QuietPeriod)
+		switch {
+		case err != nil:
+			return err
+		case verdict == leave:
+			return s.deps.Store.Cover(ctx, study, prev)
+		case verdict == hold:
+			return s.deps.Store.Cover(ctx, study, nil)
+		}
+		done, err := s.writeVersion(ctx, study, prev, next, status)
+		if err != nil || done {
+			return err
+		}
+	}
+	return fault.New(fault.Transient, "version-race", "other processes kept issuing versions of this report")
+}
+
+// writeVersion writes the version after prev, announces and indexes it, in that order. false: that version is there already,
+// written by another process or by this one before it was stopped; it is announced and indexed, and the caller looks again.
+func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, next *record.Report, status record.ReportStatus) (bool, error) {
+	s.issuing.Lock()
+	defer s.issuing.Unlock()
+	issued, err := s.issueTime(ctx)
+	if err != nil {
+		return false, err
+	}
+	doc := *next
+	doc.Version, doc.Status, doc.IssuedAt, doc.FirstIssuedAt = 1, status, issued, issued
+	if prev != nil {
+		doc.Version, doc.FirstIssuedAt = prev.Version+1, prev.FirstIssuedAt
+	}
+	raw, err := record.Encode(record.ReportSchema, doc)
+	if err != nil {
+		return false, err
+	}
+	key, err := blob.ReportKey(doc.Patient.Key, doc.ReportID, doc.Version)
+	if err != nil {
+		return false, err
+	}
+	err = s.deps.Blob.PutBytes(ctx, s.deps.Blob.Buckets().Reports, key, raw, blob.PutOptions{ContentType: "application/json", IfNoneMatch: true})
+	if fault.Is(err, fault.Conflict) {
+		return false, s.adoptVersion(ctx, key)
+	}
+	if err != nil {
+		return false, fmt.Errorf("writing version %d of report %s: %w", doc.Version, doc.ReportID, err)
+	}
+	if err := s.announce(ctx, &doc, key); err != nil {
+		return false, err
+	}
+	return true, s.deps.Store.PutReport(ctx, key, &doc, raw, &study, false)
+}
+
+// issueTime returns a moment that no report of this process has, in whole milliseconds as FHIR instants are. s.issuing is held.
+func (s *Service) issueTime(ctx context.Context) (time.Time, error) {
+	if s.lastIssued.IsZero() {
+		last, err := s.deps.Store.LastUpdate(ctx)
+		if err != nil {
+			return time.Time{}, err
+		}
+		s.lastIssued = last
+	}
+	at := s.deps.Clock().UTC().Truncate(time.Millisecond)
+	if !at.After(s.lastIssued) {
+		at = s.lastIssued.Add(time.Millisecond)
+	}
+	s.lastIssued = at
+	return at, nil
+}
+
+// adoptVersion announces and indexes a version that lies in the bucket. Announcing it twice is harmless: the id is the same.
+func (s *Service) adoptVersion(ctx context.Context, key string) error {
+	raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Reports, key, documentLimit)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", key, err)
+	}
+	doc, err := record.Decode[record.Report](record.ReportSchema, raw)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", key, err)
+	}
+	if err := s.announce(ctx, doc, key); err != nil {
+		return err
+	}
+	return s.deps.Store.PutReport(ctx, key, doc, raw, nil, false)
+}
+
+func (s *Service) announce(ctx context.Context, doc *record.Report, key string) error {
+	e, err := event.New(event.TypeReportIssued, event.ID(event.TypeReportIssued, doc.ReportID, fmt.Sprint(doc.Version)), doc.Clinic, s.deps.Clock(),
+		event.ReportIssued{PatientKey: doc.Patient.Key, ReportID: doc.ReportID, ReportKey: key, Status: doc.Status, StudyUID: doc.StudyUID, Version: doc.Version})
+	if err != nil {
+		return err
+	}
+	if err := s.deps.Queue.Publish(ctx, e); err != nil {
+		return fmt.Errorf("announcing version %d of report %s: %w", doc.Version, doc.ReportID, err)
+	}
+	return nil
+}
+
+// newest returns the newest version of a report, or nil.
+func (s *Service) newest(ctx context.Context, id string) (*record.Report, error) {
+	r, err := s.deps.Store.Newest(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return record.Decode[record.Report](record.ReportSchema, r.Document)
+}
+
+// assembleStudy reads a study's documents from the buckets and makes the content of its report.
+func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record.Report, error) {
+	images, err := s.deps.Store.ImagesOf(ctx, study.ReportID)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]part, len(images))
+	for n, img := range images {
+		if parts[n], err = s.readPart(ctx, img); err != nil {
+			return nil, err
+		}
+	}
+	rejected, err := s.deps.Store.RejectedOf(ctx, study.Clinic, study.StudyUID)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(study, parts, rejected, s.cfg.Version), nil
+}
+
+func (s *Service) readPart(ctx context.Context, img store.Image) (part, error) {
+	p := part{image: img}
+	buckets := s.deps.Blob.Buckets()
+	var err error
+	if p.instance, err = readDocument[record.Instance](ctx, s.deps.Blob, buckets.Archive, img.InstanceKey, record.InstanceSchema); err != nil {
+		return p, err
+	}
+	switch {
+	case img.OutcomeKey == "":
+	case isFailure(img.OutcomeKey):
+		p.failure, err = readDocument[record.Failure](ctx, s.deps.Blob, buckets.Results, img.OutcomeKey, record.FailureSchema)
+	default:
+		p.result, err = readDocument[record.Result](ctx, s.deps.Blob, buckets.Results, img.OutcomeKey, record.ResultSchema)
+	}
+	if err != nil {
+		return p, err
+	}
+	revisions, err := s.deps.Store.Revisions(ctx, img.SOPUID)
+	if err != nil {
+		return p, err
+	}
+	p.superseded = len(revisions) > 1 && revisions[len(revisions)-1].Sha256 != img.Sha256
+	return p, nil
+}
+
+func readDocument[T any](ctx context.Context, from storage, bucket, key, schema string) (*T, error) {
+	raw, err := from.GetBytes(ctx, bucket, key, documentLimit)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", key, err)
+	}
+	doc, err := record.Decode[T](schema, raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", key, err)
+	}
+	return doc, nil
+}

@@ -1,0 +1,204 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/web"
+)
+
+// photoWidthPx is the width of a photograph on the page: sharp in half of a large screen, and a tenth of the original.
+const photoWidthPx = 1200
+
+var statusTexts = map[string]string{
+	string(record.Preliminary): "preliminary", string(record.Final): "final", string(record.Amended): "amended",
+	string(record.ImagePending): "pending", string(record.ImageMeasured): "measured", string(record.ImageUngradable): "ungradable",
+	string(record.ImageNotAnalysed): "not analysed", string(record.ImageFailed): "failed",
+}
+
+// personName writes a DICOM name for people: the first group, and others in brackets.
+func personName(dicom string) string {
+	names := fhir.ConvertPatient(record.PatientIdentity{Name: dicom}, "", time.Time{}).Name
+	var first string
+	var more []string
+	for n, name := range names {
+		if n == 0 {
+			first = name.Text
+		} else {
+			more = append(more, name.Text)
+		}
+	}
+	if len(more) > 0 {
+		first += " (" + strings.Join(more, ", ") + ")"
+	}
+	return first
+}
+
+func sexText(sex record.Sex) string {
+	return map[record.Sex]string{"F": "female", "M": "male", "O": "other"}[sex]
+}
+
+func isSuperseded(img record.ReportImage) bool {
+	for _, n := range img.Notes {
+		if n.Code == supersededCode {
+			return true
+		}
+	}
+	return false
+}
+
+func valuesOf(measures []record.Measure) []web.Value {
+	var out []web.Value
+	for _, m := range measures {
+		v := web.Value{Name: m.Name, Display: m.Display, Definition: m.Definition, Source: m.Source, Unit: m.Unit}
+		if m.Unit == "1" {
+			v.Unit = ""
+		}
+		switch {
+		case m.Value != nil:
+			v.Text = string(fhir.NewDecimal(*m.Value))
+		case m.AbsentReason != nil:
+			v.Why = m.AbsentReason.Text
+		default:
+			v.Why = "not measured"
+		}
+		if m.Error != nil {
+			v.Error = string(fhir.NewDecimal(*m.Error))
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// glance sums an eye up: the measures of its first measured image, or why there are none.
+func glance(doc *record.Report, side record.Laterality) web.EyeSummary {
+	var eye web.EyeSummary
+	state := ""
+	for _, img := range doc.Images {
+		if img.Laterality != side || isSuperseded(img) {
+			continue
+		}
+		eye.Images++
+		if img.Status == record.ImageMeasured && eye.Values == nil {
+			eye.Values = valuesOf(img.Measures)
+		}
+		if state == "" {
+			state = statusTexts[string(img.Status)]
+		}
+	}
+	eye.State = state
+	if eye.Images == 0 {
+		eye.State = "no photograph"
+	}
+	return eye
+}
+
+func patientLine(doc *record.Report, updated time.Time) web.PatientLine {
+	line := web.PatientLine{
+		Link: "/patients/" + fhir.PatientID(doc.Patient.Key) + "?study=" + doc.ReportID,
+		Name: personName(doc.Patient.Name), ID: doc.Patient.ID, Issuer: doc.Patient.Issuer, Clinic: doc.Clinic,
+		BirthDate: doc.Patient.BirthDate, Sex: sexText(doc.Patient.Sex), StudyDate: doc.StudyDate,
+		Status: string(doc.Status), StatusText: statusTexts[string(doc.Status)], UpdatedAt: updated,
+		Right: glance(doc, record.RightEye), Left: glance(doc, record.LeftEye),
+	}
+	for _, remark := range []struct {
+		n    int
+		text string
+	}{{doc.Counts.Pending, "pending"}, {doc.Counts.Ungradable, "ungradable"}, {doc.Counts.Failed, "failed"}, {doc.Counts.Rejected, "in quarantine"}, {doc.Counts.NotAnalysed, "not analysed"}} {
+		if remark.n > 0 {
+			line.Remarks = append(line.Remarks, fmt.Sprintf("%d %s", remark.n, remark.text))
+		}
+	}
+	return line
+}
+
+func patientView(doc *record.Report) web.PatientView {
+	v := web.PatientView{
+		Name: personName(doc.Patient.Name), ID: doc.Patient.ID, Issuer: doc.Patient.Issuer, Clinic: doc.Clinic,
+		BirthDate: doc.Patient.BirthDate, Sex: sexText(doc.Patient.Sex), StudyDate: doc.StudyDate, StudyUID: doc.StudyUID,
+		Accession: doc.AccessionNumber, Status: string(doc.Status), StatusText: statusTexts[string(doc.Status)], Version: doc.Version,
+		IssuedAt: doc.IssuedAt, FirstIssuedAt: doc.FirstIssuedAt, Summary: summary(doc), Notice: doc.Notice,
+		Eyes: []web.EyeView{{Code: "OD", Name: "right eye"}, {Code: "OS", Name: "left eye"}},
+		Downloads: []web.Choice{
+			{Text: "report.json", Link: "/api/reports/" + doc.ReportID},
+			{Text: "FHIR DiagnosticReport", Link: "/fhir/DiagnosticReport/" + doc.ReportID},
+			{Text: "FHIR Observations", Link: "/fhir/Observation?patient=" + fhir.PatientID(doc.Patient.Key)},
+		},
+	}
+	for _, img := range doc.Images {
+		view := imageView(img)
+		switch img.Laterality {
+		case record.RightEye:
+			v.Eyes[0].Images = append(v.Eyes[0].Images, view)
+		case record.LeftEye:
+			v.Eyes[1].Images = append(v.Eyes[1].Images, view)
+		default:
+			v.Others = append(v.Others, view)
+		}
+	}
+	for _, r := range doc.Rejected {
+		v.Problems = append(v.Problems, web.Problem{Code: r.Code, Reason: r.Reason})
+	}
+	return v
+}
+
+func summary(doc *record.Report) string {
+	c := doc.Counts
+	text := fmt.Sprintf("%d %s: %d measured", c.Images, choose(c.Images, "picture", "pictures"), c.Measured)
+	for _, part := range []struct {
+		n    int
+		text string
+	}{{c.Ungradable, "ungradable"}, {c.NotAnalysed, "not analysed"}, {c.Failed, "failed"}, {c.Pending, "pending"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.text)
+		}
+	}
+	return text + "."
+}
+
+func imageView(img record.ReportImage) web.ImageView {
+	const shaDigits = 16
+	at := "/api/images/" + img.SOPUID + "/" + img.Sha256[:shaDigits] + "/"
+	v := web.ImageView{
+		Photo: fmt.Sprintf("%sphoto.jpg?width=%d", at, photoWidthPx), PhotoFull: at + "photo.jpg",
+		Title: "Photograph", AcquiredAt: strings.Replace(img.AcquiredAt, "T", " ", 1),
+		Status: string(img.Status), StatusText: statusTexts[string(img.Status)], Values: valuesOf(img.Measures), Superseded: isSuperseded(img),
+	}
+	if img.Rows != nil && img.Columns != nil {
+		v.Width, v.Height = *img.Columns, *img.Rows
+	}
+	if img.MaskKey != "" {
+		v.Mask, v.MaskFull = fmt.Sprintf("%smask.png?width=%d", at, photoWidthPx), at+"mask.png"
+	}
+	if img.OverlayKey != "" {
+		v.OverlayFull = at + "overlay.jpg"
+	}
+	if img.Reason != nil {
+		v.Reason = img.Reason.Text
+	}
+	for _, w := range img.Warnings {
+		if img.Reason == nil || w != *img.Reason {
+			v.Warnings = append(v.Warnings, w.Text)
+		}
+	}
+	for _, n := range img.Notes {
+		v.Notes = append(v.Notes, n.Text)
+	}
+	if p := img.Provenance; p != nil {
+		v.Provenance = []web.Fact{
+			{Name: "Model", Value: p.Model.String()}, {Name: "Model SHA-256", Value: p.Model.Sha256}, {Name: "Picture SHA-256", Value: p.InputSha256},
+			{Name: "Threshold", Value: string(fhir.NewDecimal(p.Threshold))},
+			{Name: "Canvas", Value: fmt.Sprintf("%d × %d px, field of view %s px", p.CanvasWidthPx, p.CanvasHeightPx, fhir.NewDecimal(p.CanvasFOVDiameterPx))},
+			{Name: "Preprocessing", Value: p.Resampling + ", " + p.Normalisation}, {Name: "Decoder", Value: p.Decoder},
+			{Name: "ONNX Runtime", Value: p.OnnxruntimeVersion + " on " + p.ExecutionProvider},
+			{Name: "Noctua", Value: p.CodeVersion}, {Name: "Measured", Value: p.FinishedAt.UTC().Format(time.RFC3339)},
+		}
+		if d := img.Device; d != nil {
+			v.Provenance = append(v.Provenance, web.Fact{Name: "Camera", Value: strings.TrimSpace(d.Manufacturer + " " + d.Model)})
+		}
+	}
+	return v
+}

@@ -1,0 +1,38 @@
+package report
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/stream"
+)
+
+// Stream is the queue over JetStream.
+type Stream struct {
+	Conn   *stream.Conn
+	Logger *slog.Logger
+}
+
+var _ queue = Stream{}
+
+// consumeSlots events are handled at a time: each is a read from a bucket and a write to the index.
+const consumeSlots = 8
+
+// Publish implements queue.
+func (q Stream) Publish(ctx context.Context, e event.Envelope) error { return q.Conn.Publish(ctx, e) }
+
+// Consume implements queue. Nothing is written for an event that cannot be handled: it becomes a dead letter, and what it
+// told is found again by reconciliation if its document is whole.
+func (q Stream) Consume(ctx context.Context, handle func(context.Context, event.Envelope) error) error {
+	return stream.Worker{
+		Conn: q.Conn, Consumer: Consumer, Concurrency: consumeSlots, Logger: q.Logger,
+		Handler: func(ctx context.Context, d stream.Delivery) error { return handle(ctx, d.Envelope) },
+	}.Run(ctx)
+}
+
+// Lag implements queue.
+func (q Stream) Lag(ctx context.Context, consumer string) (int, error) {
+	lag, err := q.Conn.Lag(ctx, consumer)
+	return lag.Pending + lag.AckPending, err
+}

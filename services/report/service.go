@@ -1,0 +1,227 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/services/report/store"
+	"github.com/noctua-screening/noctua/services/report/web"
+)
+
+// storage is what the service uses of pkg/blob.
+type storage interface {
+	Buckets() blob.Buckets
+	GetBytes(ctx context.Context, bucket, key string, limit int64) ([]byte, error)
+	Get(ctx context.Context, bucket, key string) (io.ReadCloser, blob.Info, error)
+	PutBytes(ctx context.Context, bucket, key string, data []byte, opts blob.PutOptions) error
+	List(ctx context.Context, bucket, prefix string) iter.Seq2[blob.Info, error]
+	PresignPut(ctx context.Context, bucket, key string, expiry time.Duration) (string, error)
+}
+
+var _ storage = (*blob.Store)(nil)
+
+// queue is what the service uses of the message stream.
+type queue interface {
+	// Publish returns once the stream has stored the event.
+	Publish(ctx context.Context, e event.Envelope) error
+	// Consume hands every event of the durable consumer `report` to handle, until ctx ends. An error decides by its kind
+	// whether the event comes again.
+	Consume(ctx context.Context, handle func(ctx context.Context, e event.Envelope) error) error
+	// Lag returns how many events the named consumer has not acknowledged.
+	Lag(ctx context.Context, consumer string) (int, error)
+}
+
+// Consumer is the name of this service's durable consumer; SegmentConsumer is the one that it watches for the status.
+const (
+	Consumer        = "report"
+	SegmentConsumer = "segment"
+)
+
+// Deps are what the service needs.
+type Deps struct {
+	Blob  storage
+	Queue queue
+	Store *store.SQL
+	// Photo decodes a DICOM object to the picture that people see.
+	Photo  func(ctx context.Context, dicom []byte) (*raster.RGB, error)
+	Logger *slog.Logger
+	Clock  func() time.Time
+}
+
+// Config of the service.
+type Config struct {
+	// Listen is the HTTP address. Default 127.0.0.1:8421.
+	Listen string
+	// Token is the bearer token that every reader shows; at least 16 characters.
+	Token string
+	// PublicURL is how readers reach the service, for absolute links; empty: as the request says.
+	PublicURL string
+	// QuietPeriod after which a report with nothing pending is final. Default 30 s.
+	QuietPeriod time.Duration
+	// Debounce is the longest that a change waits for company before a preliminary version is issued. Default 2 s.
+	Debounce time.Duration
+	// ReconcileEvery is the pause between reconciliations with the buckets. Default 5 min.
+	ReconcileEvery time.Duration
+	// Issuers is how many reports are assembled at a time. Default 4.
+	Issuers int
+	// Decoders is how many photographs are decoded for viewing at a time: each takes tens of megabytes. Default 2.
+	Decoders int
+	// PictureCacheBytes bounds the memory for photographs that were decoded for viewing. Default 64 MiB.
+	PictureCacheBytes int
+	// Location is the time zone of nights and of the page. Default the machine's.
+	Location *time.Location
+	// Version of Noctua, for the reports and the capability statement.
+	Version string
+}
+
+// WithDefaults fills what is not set.
+func (c Config) WithDefaults() Config {
+	set(&c.Listen, "127.0.0.1:8421")
+	set(&c.QuietPeriod, 30*time.Second)
+	set(&c.Debounce, 2*time.Second)
+	set(&c.ReconcileEvery, 5*time.Minute)
+	set(&c.Issuers, 4)
+	set(&c.Decoders, 2)
+	set(&c.PictureCacheBytes, 64<<20)
+	set(&c.Location, time.Local)
+	set(&c.Version, "development")
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+const minTokenLength = 16
+
+// Validate says what is wrong with the configuration and what to do.
+func (c Config) Validate() error {
+	if len(c.Token) < minTokenLength {
+		return fault.New(fault.Invalid, "config-token", "the report service needs a token of at least %d characters; make one with `openssl rand -hex 32`", minTokenLength)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fault.Wrap(fault.Invalid, "config-listen", err, "the listening address %q should be host:port, e.g. 127.0.0.1:8421", c.Listen)
+	}
+	if c.QuietPeriod <= 0 || c.Debounce <= 0 || c.ReconcileEvery <= 0 {
+		return fault.New(fault.Invalid, "config-times", "quiet period, debounce and reconciliation pause must be above zero, e.g. 30s, 2s and 5m")
+	}
+	if c.Issuers < 1 || c.Decoders < 1 || c.PictureCacheBytes < 0 {
+		return fault.New(fault.Invalid, "config-limits", "issuers and decoders must be at least 1, the picture cache not below 0")
+	}
+	return nil
+}
+
+// StoreTiming is the timing that the index is to be opened with.
+func (c Config) StoreTiming() store.Timing {
+	c = c.WithDefaults()
+	return store.Timing{Settle: c.Debounce / 4, Debounce: c.Debounce, Quiet: c.QuietPeriod}
+}
+
+// Service is the report service.
+type Service struct {
+	deps     Deps
+	cfg      Config
+	pages    *web.Pages
+	sessions *sessions
+	pictures *pictures
+
+	// wake tells the issuing loop that something changed; one pending wake is enough.
+	wake chan struct{}
+	// ready is closed once the index can be trusted.
+	ready     chan struct{}
+	readyOnce sync.Once
+	// issuing serialises the choice of a moment of issue with its write and its indexing, so that reports are indexed in the
+	// order of their moments. lastIssued is guarded by it.
+	issuing    sync.Mutex
+	lastIssued time.Time
+}
+
+// New checks the configuration and returns the service. Nothing runs yet.
+func New(deps Deps, cfg Config) (*Service, error) {
+	cfg = cfg.WithDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Blob == nil || deps.Queue == nil || deps.Store == nil || deps.Photo == nil || deps.Logger == nil || deps.Clock == nil {
+		return nil, fault.New(fault.Internal, "deps-missing", "the report service was built without one of its dependencies")
+	}
+	pages, err := web.New(cfg.Location)
+	if err != nil {
+		return nil, fmt.Errorf("loading the page templates: %w", err)
+	}
+	return &Service{
+		deps: deps, cfg: cfg, pages: pages,
+		sessions: newSessions(deps.Clock),
+		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
+		wake:     make(chan struct{}, 1),
+		ready:    make(chan struct{}),
+	}, nil
+}
+
+// Run works until ctx ends, then returns nil: consumes events, reconciles, issues reports and serves HTTP.
+func (s *Service) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.serve(ctx) })
+	group.Go(func() error { return s.deps.Queue.Consume(ctx, s.handle) })
+	group.Go(func() error { return s.reconcileLoop(ctx) })
+	group.Go(func() error {
+		// Before the index is whole, an assembled report could lack images.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ready:
+		}
+		return s.issueLoop(ctx)
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// isReady tells whether the index can be trusted.
+func (s *Service) isReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Service) markReady() { s.readyOnce.Do(func() { close(s.ready) }) }
+
+func (s *Service) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // a wake is pending already
+	}
+}
+
+// pause waits and tells whether ctx still runs.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,97 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/store"
+)
+
+// paceWindow is what the rate looks back over.
+const paceWindow = time.Minute
+
+// tally is the status with what the page shows beside it.
+type tally struct {
+	record.Status
+	Ungradable, NotAnalysed int
+	Inbox                   int
+}
+
+// Status counts images. Numbers of what is finished are of what came since a moment (zero: ever); what is pending counts
+// whenever it came. Pending is zero only if nothing was under way at some moment during the call.
+func (s *Service) Status(ctx context.Context, since time.Time) (record.Status, error) {
+	t, err := s.tally(ctx, since)
+	return t.Status, err
+}
+
+func (s *Service) tally(ctx context.Context, since time.Time) (tally, error) {
+	if !s.isReady() {
+		return tally{}, fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
+	}
+	t, err := s.countOnce(ctx, since)
+	if err != nil || t.Pending > 0 {
+		return t, err
+	}
+	// A consumer's lag is counted by the stream a moment after the message is stored. What was in that moment is found by
+	// looking again.
+	return s.countOnce(ctx, since)
+}
+
+// countOnce reads upstream first: inbox, stream, index. What moves on meanwhile is seen twice rather than not at all: an object
+// leaves the inbox after its event is stored, and an event is acknowledged after it is in the index.
+func (s *Service) countOnce(ctx context.Context, since time.Time) (tally, error) {
+	var t tally
+	for _, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, "") {
+		if err != nil {
+			return t, fmt.Errorf("counting what is in the inbox: %w", err)
+		}
+		t.Inbox++
+	}
+	segmentLag, err := s.deps.Queue.Lag(ctx, SegmentConsumer)
+	if err != nil {
+		return t, fmt.Errorf("counting what waits for the segment service: %w", err)
+	}
+	reportLag, err := s.deps.Queue.Lag(ctx, Consumer)
+	if err != nil {
+		return t, fmt.Errorf("counting what waits for the report service: %w", err)
+	}
+	counts, err := s.deps.Store.Count(ctx, since)
+	if err != nil {
+		return t, err
+	}
+	// What waits for segmentation is pending in the index as well, unless the index has not seen it yet.
+	t.fill(counts, t.Inbox+max(counts.Pending+reportLag, segmentLag))
+	return t, s.pace(ctx, &t)
+}
+
+func (t *tally) fill(c store.Counts, pending int) {
+	t.Pending, t.Done, t.Failed, t.Duplicate, t.Quarantined = pending, c.Done, c.Failed, c.Duplicate, c.Quarantined
+	t.Received = t.Pending + t.Done + t.Duplicate + t.Quarantined + t.Failed
+	t.Ungradable, t.NotAnalysed = c.Ungradable, c.NotAnalysed
+	t.Reports, t.Patients = &c.Reports, &c.Patients
+}
+
+// pace adds rate and time left. The rate is over the last minute, or since its first image if that is less long ago.
+func (s *Service) pace(ctx context.Context, t *tally) error {
+	at := s.deps.Clock()
+	n, first, err := s.deps.Store.Pace(ctx, at.Add(-paceWindow))
+	if err != nil {
+		return err
+	}
+	rate := float64(n)
+	t.RatePerMin = &rate
+	if t.Pending == 0 {
+		zero := 0.0
+		t.EtaSeconds = &zero
+		return nil
+	}
+	if n > 1 {
+		span := at.Sub(first).Seconds()
+		eta := float64(t.Pending) * span / float64(n)
+		t.EtaSeconds = &eta
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package web
+
+import "time"
+
+// Shell is what every page has.
+type Shell struct {
+	Title    string
+	Active   string // name of the page in the navigation
+	SignedIn bool
+	Version  string
+}
+
+// Verdict says in a line how the night goes.
+type Verdict struct {
+	Level    string // good, busy, attention, idle, unknown
+	Headline string
+	Detail   string
+}
+
+// Segment is a part of the bar of the night, in percent.
+type Segment struct {
+	Class    string
+	Label    string
+	Count    int
+	X, Width float64
+}
+
+// Attention is something that needs a person.
+type Attention struct {
+	Count    int
+	Text     string
+	Link     string
+	LinkText string
+}
+
+// LiveView is the part of the first page that changes.
+type LiveView struct {
+	Verdict                                           Verdict
+	Known                                             bool
+	Received, Done, Pending                           int
+	Duplicate, Quarantined, Failed                    int
+	Ungradable, NotAnalysed, Reports, PatientsCovered int
+	Segments                                          []Segment
+	PercentDone                                       int
+	Rate, Left                                        string
+	Attention                                         []Attention
+	AsOf                                              time.Time
+}
+
+// TonightView is the first page.
+type TonightView struct {
+	Shell
+	Since  time.Time
+	Live   LiveView
+	Recent []PatientLine
+}
+
+// Value is a measure as people read it.
+type Value struct {
+	Name, Display, Definition, Source string
+	Text                              string // "" if there is no value
+	Unit                              string
+	Error                             string
+	Why                               string // why there is no value
+}
+
+// EyeSummary is an eye at a glance.
+type EyeSummary struct {
+	Values []Value
+	State  string // said where there are no values
+	Images int
+}
+
+// PatientLine is a patient in a list.
+type PatientLine struct {
+	Link, Name, ID, Issuer, Clinic string
+	BirthDate, Sex                 string
+	StudyDate                      string
+	Status, StatusText             string
+	UpdatedAt                      time.Time
+	Right, Left                    EyeSummary
+	Remarks                        []string
+}
+
+// PatientsView is the list of patients.
+type PatientsView struct {
+	Shell
+	Search                 string
+	Lines                  []PatientLine
+	Total, From, To        int
+	PreviousLink, NextLink string
+	Everybody              int // patients whatever the search
+}
+
+// ImageView is a photograph with what was found on it.
+type ImageView struct {
+	Photo, PhotoFull, Mask, MaskFull, OverlayFull string
+	Width, Height                                 int
+	Title                                         string
+	AcquiredAt                                    string
+	Status, StatusText                            string
+	Reason                                        string
+	Values                                        []Value
+	Warnings, Notes                               []string
+	Provenance                                    []Fact
+	Superseded                                    bool
+}
+
+// Fact is a name and its value.
+type Fact struct{ Name, Value string }
+
+// EyeView is a column of the patient page.
+type EyeView struct {
+	Code, Name string
+	Images     []ImageView
+}
+
+// Choice is a study or a version that can be chosen.
+type Choice struct {
+	Text, Link string
+	Chosen     bool
+}
+
+// Problem is a file of the study in quarantine.
+type Problem struct{ Code, Reason string }
+
+// PatientView is one patient.
+type PatientView struct {
+	Shell
+	Name, ID, Issuer, Clinic, BirthDate, Sex string
+	StudyDate, StudyUID, Accession           string
+	Status, StatusText                       string
+	Version                                  int
+	IssuedAt, FirstIssuedAt                  time.Time
+	Summary                                  string
+	Studies, Versions                        []Choice
+	Eyes                                     []EyeView
+	Others                                   []ImageView
+	Problems                                 []Problem
+	Downloads                                []Choice
+	Notice                                   string
+}
+
+// QuarantineLine is a file in quarantine.
+type QuarantineLine struct {
+	Reason, Action, Code string
+	File, Member, Clinic string
+	Patient              string
+	ReceivedAt           time.Time
+	Size                 string
+}
+
+// Group is a reason and how often it occurs on the page.
+type Group struct {
+	Code  string
+	Count int
+}
+
+// QuarantineView is the list of files in quarantine.
+type QuarantineView struct {
+	Shell
+	Lines                  []QuarantineLine
+	Groups                 []Group
+	Total, From, To        int
+	PreviousLink, NextLink string
+}
+
+// SignInView asks for the token.
+type SignInView struct {
+	Shell
+	Problem string
+}
+
+// FailedView says what went wrong.
+type FailedView struct {
+	Shell
+	Status int
+	Text   string
+}
