@@ -336,14 +336,14 @@ func TestInterruptedWorkIsHandedBack(t *testing.T) {
 	}
 	newService := func(grace time.Duration) *segment.Service {
 		service, err := segment.New(segment.Deps{
-			Conn: b.conn, Store: b.store, Engine: engine, Logger: slog.New(slog.DiscardHandler), Clock: time.Now, CodeVersion: "test",
-		}, segment.Config{Grace: grace, MaxAttempts: 1})
+			Conn: b.conn, Store: b.store, Engine: engine, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Clock: time.Now, CodeVersion: "test",
+		}, segment.Config{Grace: grace, MaxAttempts: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return service
 	}
-	for range 3 {
+	for range 4 {
 		stop := b.start(t, newService(time.Millisecond).Run)
 		b.until(t, func(lag stream.Lag) bool { return lag.AckPending > 0 || lag.Pending == 0 })
 		stop()
