@@ -40,7 +40,7 @@ type FundusAttributes struct {
 	PatientName string            // component form: Family^Given
 	BirthDate   time.Time         // zero: unknown
 	Sex         record.Sex        // M, F, O or ""
-	Laterality  record.Laterality // required
+	Laterality  record.Laterality // R or L; "": a camera that did not say, which intake refuses
 	AcquiredAt  time.Time         // required; as the camera's clock showed it
 	Instance    int               // number of the picture within its series, from 1; 0 means 1
 	// StudyUID, SeriesUID and SOPUID are made from the patient, the day, the eye and the picture where they are empty.
@@ -83,8 +83,8 @@ func (a *FundusAttributes) complete(jpeg []byte) error {
 	switch {
 	case a.PatientID == "":
 		return invalid(CodePatientID, "PatientID is required")
-	case a.Laterality != record.RightEye && a.Laterality != record.LeftEye:
-		return invalid(CodeLateralityMissing, "Laterality must be R or L, but is %q", a.Laterality)
+	case a.Laterality != "" && a.Laterality != record.RightEye && a.Laterality != record.LeftEye:
+		return invalid(CodeLateralityMissing, "Laterality must be R, L or empty, but is %q", a.Laterality)
 	case a.AcquiredAt.IsZero():
 		return invalid(CodeValue, "AcquiredAt is required")
 	}

@@ -1,0 +1,86 @@
+// Command screenshots signs in to a running Noctua in a real browser and takes a picture of each page: `make screenshots`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+const (
+	pageTimeout = 60 * time.Second
+	settle      = 1500 * time.Millisecond // for pictures to be drawn
+)
+
+func main() {
+	url := flag.String("url", "http://127.0.0.1:8420", "web address of a running Noctua")
+	tokenFile := flag.String("token-file", "", "file with the API token")
+	out := flag.String("out", "out/screenshots", "folder for the pictures")
+	width := flag.Int64("width", 1366, "of the window, pixels")
+	height := flag.Int64("height", 768, "of the window, pixels")
+	scheme := flag.String("scheme", "light", "light or dark")
+	flag.Parse()
+	if err := run(*url, *tokenFile, *out, *scheme, *width, *height); err != nil {
+		fmt.Fprintln(os.Stderr, "screenshots:", err)
+		os.Exit(1)
+	}
+}
+
+func run(url, tokenFile, out, scheme string, width, height int64) error {
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true), chromedp.WindowSize(int(width), int(height)))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	defer stop()
+	ctx, cancel := chromedp.NewContext(allocator)
+	defer cancel()
+	// The first call starts the browser, which lives as long as its context: the timeout is for what follows.
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height)); err != nil {
+		return fmt.Errorf("starting the browser: %w", err)
+	}
+	ctx, cancelTimeout := context.WithTimeout(ctx, pageTimeout)
+	defer cancelTimeout()
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	}); err != nil {
+		return fmt.Errorf("choosing the colour scheme: %w", err)
+	}
+
+	shot := func(name string, steps ...chromedp.Action[chromedp.Void]) error {
+		if err := chromedp.Do(ctx, append(steps, chromedp.Sleep(settle))...); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return os.WriteFile(filepath.Join(out, name+".png"), picture, 0o644)
+	}
+	if err := errors.Join(
+		shot("sign-in", chromedp.Navigate(url)),
+		shot("tonight", chromedp.SendKeys("#token", strings.TrimSpace(string(token))+"\r"), chromedp.WaitVisible("nav")),
+		shot("quarantine", chromedp.Navigate(url+"/quarantine")),
+		shot("patients", chromedp.Navigate(url+"/patients")),
+	); err != nil {
+		return err
+	}
+	patient, err := chromedp.Run(ctx, chromedp.AttributeValue(`main a[href^="/patients/"]`, "href"))
+	if err != nil || !patient.Exists {
+		return fmt.Errorf("no patient is listed: %w", errors.Join(err, os.ErrNotExist))
+	}
+	return shot("patient", chromedp.Navigate(url+patient.Value))
+}
