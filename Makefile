@@ -55,6 +55,10 @@ verify: ## Fail if generated files differ from what schemas/ gives, or if go.mod
 lint: ## gofmt, go vet, golangci-lint; ruff for Python where it is installed
 	@./deploy/lint.sh
 
+.PHONY: screenshots
+screenshots: test-deps ## Take pictures of the pages of the Noctua that runs on DATA
+	go run ./test/screenshots -data $(DATA) -out out/screenshots
+
 .PHONY: clean
 clean: ## Remove bin/ (never the data folder)
 	rm -rf bin

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -144,6 +145,32 @@ func (f *Folder) poll(ctx context.Context) error {
 	f.seen = present
 	f.tidy(root, folders, now)
 	return errors.Join(failures...)
+}
+
+// Waiting counts the files that lie in the folder and are not in the inbox yet. It may be called while Run works; a file that
+// is being taken is still counted.
+func (f *Folder) Waiting() (int, error) {
+	waiting := 0
+	err := filepath.WalkDir(f.config.Dir, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // taken or tidied away meanwhile
+			return nil
+		case err != nil:
+			return err
+		case strings.HasPrefix(entry.Name(), ".") && name != f.config.Dir:
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.Type().IsRegular() && !unfinished(entry.Name()):
+			waiting++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fault.New(fault.Transient, "folder-unreadable", "the watched folder cannot be counted: %s", withoutPath(err))
+	}
+	return waiting, nil
 }
 
 // unfinished tells whether a name says that its file is still being written.

@@ -207,3 +207,24 @@ func TestFolderMustExist(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestFolderCountsWhatWaits(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	f, dir, _ := newFolder(t, w)
+	put(t, dir, "north/a.dcm", "a")
+	put(t, dir, "north/deep/b.dcm", "b")
+	put(t, dir, "north/c.part", "unfinished")
+	put(t, dir, ".hidden/d.dcm", "d")
+	want := func(n int) {
+		t.Helper()
+		if got, err := f.Waiting(); err != nil || got != n {
+			t.Errorf("%d files wait, %v; want %d", got, err, n)
+		}
+	}
+	want(2)
+	poll(t, f, w, 0)
+	want(2) // seen, not settled
+	poll(t, f, w, 3)
+	want(0)
+}

@@ -55,6 +55,8 @@ type Deps struct {
 	Blob  storage
 	Queue queue
 	Store *store.SQL
+	// Upstream counts files that wait before the inbox, e.g. in a watched folder; nil: there is no such place.
+	Upstream func(ctx context.Context) (int, error)
 	// Photo decodes a DICOM object to the picture that people see.
 	Photo  func(ctx context.Context, dicom []byte) (*raster.RGB, error)
 	Logger *slog.Logger

@@ -44,6 +44,13 @@ func (s *Service) tally(ctx context.Context, since time.Time) (tally, error) {
 // leaves the inbox after its event is stored, and an event is acknowledged after it is in the index.
 func (s *Service) countOnce(ctx context.Context, since time.Time) (tally, error) {
 	var t tally
+	if s.deps.Upstream != nil {
+		waiting, err := s.deps.Upstream(ctx)
+		if err != nil {
+			return t, fmt.Errorf("counting what waits before the inbox: %w", err)
+		}
+		t.Inbox += waiting
+	}
 	for _, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, "") {
 		if err != nil {
 			return t, fmt.Errorf("counting what is in the inbox: %w", err)

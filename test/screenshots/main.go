@@ -3,12 +3,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
@@ -21,24 +21,29 @@ const (
 )
 
 func main() {
-	url := flag.String("url", "http://127.0.0.1:8420", "web address of a running Noctua")
-	tokenFile := flag.String("token-file", "", "file with the API token")
+	data := flag.String("data", "./noctua-data", "data folder of a running Noctua")
 	out := flag.String("out", "out/screenshots", "folder for the pictures")
 	width := flag.Int64("width", 1366, "of the window, pixels")
 	height := flag.Int64("height", 768, "of the window, pixels")
 	scheme := flag.String("scheme", "light", "light or dark")
 	flag.Parse()
-	if err := run(*url, *tokenFile, *out, *scheme, *width, *height); err != nil {
+	if err := run(*data, *out, *scheme, *width, *height); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshots:", err)
 		os.Exit(1)
 	}
 }
 
-func run(url, tokenFile, out, scheme string, width, height int64) error {
-	token, err := os.ReadFile(tokenFile)
-	if err != nil {
-		return err
+func run(data, out, scheme string, width, height int64) error {
+	var endpoint struct {
+		WebURL string `json:"web_url"`
 	}
+	var secrets struct {
+		Token string `json:"api_token"`
+	}
+	if err := errors.Join(readJSON(filepath.Join(data, "endpoint.json"), &endpoint), readJSON(filepath.Join(data, "secrets.json"), &secrets)); err != nil {
+		return fmt.Errorf("no Noctua runs on %s: %w", data, err)
+	}
+	url := endpoint.WebURL
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
@@ -72,7 +77,7 @@ func run(url, tokenFile, out, scheme string, width, height int64) error {
 	}
 	if err := errors.Join(
 		shot("sign-in", chromedp.Navigate(url)),
-		shot("tonight", chromedp.SendKeys("#token", strings.TrimSpace(string(token))+"\r"), chromedp.WaitVisible("nav")),
+		shot("tonight", chromedp.SendKeys("#token", secrets.Token+"\r"), chromedp.WaitVisible("nav")),
 		shot("quarantine", chromedp.Navigate(url+"/quarantine")),
 		shot("patients", chromedp.Navigate(url+"/patients")),
 	); err != nil {
@@ -83,4 +88,12 @@ func run(url, tokenFile, out, scheme string, width, height int64) error {
 		return fmt.Errorf("no patient is listed: %w", errors.Join(err, os.ErrNotExist))
 	}
 	return shot("patient", chromedp.Navigate(url+patient.Value))
+}
+
+func readJSON(path string, into any) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
