@@ -20,11 +20,14 @@ func (d *Decimal) UnmarshalJSON(raw []byte) error { *d = Decimal(raw); return ni
 const significantDigits = 5
 
 // NewDecimal writes v with five significant digits, without exponent.
-func NewDecimal(v float64) Decimal {
+func NewDecimal(v float64) Decimal { return RoundDecimal(v, significantDigits) }
+
+// RoundDecimal writes v with that many significant digits, without exponent. Digits before the point are always whole.
+func RoundDecimal(v float64, digits int) Decimal {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return "0"
 	}
-	places := max(0, significantDigits-1-int(math.Floor(math.Log10(math.Abs(v)))))
+	places := max(0, digits-1-int(math.Floor(math.Log10(math.Abs(v)))))
 	return Decimal(strconv.FormatFloat(v, 'f', places, 64))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/report/web"
 )
@@ -162,8 +163,8 @@ func makeLive(t tally, at time.Time) web.LiveView {
 	}
 	for _, a := range []web.Attention{
 		{Count: t.Quarantined, Text: choose(t.Quarantined, "file is in quarantine.", "files are in quarantine."), Link: "/quarantine", LinkText: "See why"},
-		{Count: t.Ungradable, Text: choose(t.Ungradable, "picture could not be graded; photograph the eye again if you can.", "pictures could not be graded; photograph the eyes again if you can."), Link: "/patients", LinkText: "Patients"},
-		{Count: t.Failed, Text: choose(t.Failed, "picture could not be analysed.", "pictures could not be analysed."), Link: "/patients", LinkText: "Patients"},
+		{Count: t.Ungradable, Text: choose(t.Ungradable, "picture could not be graded; photograph the eye again if you can.", "pictures could not be graded; photograph the eyes again if you can."), Link: "/patients?only=ungradable", LinkText: "Show them"},
+		{Count: t.Failed, Text: choose(t.Failed, "picture could not be analysed.", "pictures could not be analysed."), Link: "/patients?only=failed", LinkText: "Show them"},
 	} {
 		if a.Count > 0 {
 			v.Attention = append(v.Attention, a)
@@ -249,11 +250,19 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	search := strings.TrimSpace(q.Get("q"))
-	found, total, err := s.deps.Store.FindPatients(r.Context(), store.PatientQuery{Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow})
+	query := store.PatientQuery{Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow}
+	only := q.Get("only")
+	onlyText := map[string]string{string(record.ImageUngradable): "could not be graded", string(record.ImageFailed): "could not be analysed"}[only]
+	if onlyText == "" {
+		only = ""
+	} else {
+		query.ImageStatuses = []string{only}
+	}
+	found, total, err := s.deps.Store.FindPatients(r.Context(), query)
 	if err != nil {
 		return err
 	}
-	view := web.PatientsView{Shell: s.shell("Patients", web.Patients), Search: search, Total: total, From: offset + 1, To: offset + len(found)}
+	view := web.PatientsView{Shell: s.shell("Patients", web.Patients), Search: search, Only: only, OnlyText: onlyText, Total: total, From: offset + 1, To: offset + len(found)}
 	for _, p := range found {
 		reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: 1})
 		if err != nil {
@@ -268,7 +277,7 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	link := func(at int) string {
-		return "/patients?" + url.Values{"q": {search}, "from": {fmt.Sprint(at)}}.Encode()
+		return "/patients?" + url.Values{"q": {search}, "only": {only}, "from": {fmt.Sprint(at)}}.Encode()
 	}
 	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), total, patientsPerRow, link)
 	return s.show(w, http.StatusOK, web.Patients, view)

@@ -50,23 +50,38 @@ func isSuperseded(img record.ReportImage) bool {
 	return false
 }
 
+// Digits that people see: programs read more of them over FHIR.
+const (
+	pageDigits   = 4
+	glanceDigits = 3
+)
+
+// shortName is a measure's name where there is little room: the word that tells it apart.
+func shortName(m record.Measure) string {
+	words := strings.Split(m.Name, "-")
+	if len(words) > 1 && words[0] == "vessel" {
+		words = words[1:]
+	}
+	return words[0]
+}
+
 func valuesOf(measures []record.Measure) []web.Value {
 	var out []web.Value
 	for _, m := range measures {
-		v := web.Value{Name: m.Name, Display: m.Display, Definition: m.Definition, Source: m.Source, Unit: m.Unit}
+		v := web.Value{Short: shortName(m), Name: m.Name, Display: m.Display, Definition: m.Definition, Source: m.Source, Unit: m.Unit}
 		if m.Unit == "1" {
 			v.Unit = ""
 		}
 		switch {
 		case m.Value != nil:
-			v.Text = string(fhir.NewDecimal(*m.Value))
+			v.Text, v.Brief = string(fhir.RoundDecimal(*m.Value, pageDigits)), string(fhir.RoundDecimal(*m.Value, glanceDigits))
 		case m.AbsentReason != nil:
 			v.Why = m.AbsentReason.Text
 		default:
 			v.Why = "not measured"
 		}
 		if m.Error != nil {
-			v.Error = string(fhir.NewDecimal(*m.Error))
+			v.Error = string(fhir.RoundDecimal(*m.Error, glanceDigits-1))
 		}
 		out = append(out, v)
 	}

@@ -208,6 +208,8 @@ type PatientQuery struct {
 	Keys        []string // whole keys or their first digits
 	Identifiers []Identifier
 	Search      string // part of the name or ID, folded
+	// ImageStatuses selects patients who have an image of one of these statuses in a report.
+	ImageStatuses []string
 	// Changed orders by the last update, newest first; else by name.
 	Changed bool
 	Offset  int
@@ -239,6 +241,9 @@ func (q PatientQuery) conditions() conditions {
 		parts = append(parts, part+`)`)
 	}
 	c.any(parts, values)
+	if len(q.ImageStatuses) > 0 {
+		c.add(`patient_key IN (SELECT patient_key FROM images WHERE settled > 0 AND status IN (`+marks(len(q.ImageStatuses))+`))`, args(q.ImageStatuses)...)
+	}
 	// Every word must occur; the order of family and given name differs between people.
 	for _, word := range strings.Fields(Fold(q.Search)) {
 		c.add(`search LIKE ? ESCAPE '!'`, `%`+strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(word)+`%`)

@@ -58,6 +58,8 @@ type TonightView struct {
 // Value is a measure as people read it.
 type Value struct {
 	Name, Display, Definition, Source string
+	Short                             string // name where there is little room
+	Brief                             string // Text with fewer digits
 	Text                              string // "" if there is no value
 	Unit                              string
 	Error                             string
@@ -86,6 +88,8 @@ type PatientLine struct {
 type PatientsView struct {
 	Shell
 	Search                 string
+	Only                   string // status that is selected for, or ""
+	OnlyText               string
 	Lines                  []PatientLine
 	Total, From, To        int
 	PreviousLink, NextLink string
