@@ -68,6 +68,7 @@ func measureCodes() []record.Note {
 		{Code: "vessel-area-density", Text: "Share of the field of view that is vessel."},
 		{Code: "vessel-length-density", Text: "Length of the vessels' centre lines over the area of the field of view."},
 		{Code: "fractal-dimension", Text: "Box-counting dimension of the vessel tree."},
+		{Code: "field-of-view", Text: "Region: the whole field of view of the photograph."},
 		{Code: ReportCode, Text: "Report of the measures of retinal vessels in the photographs of one study."},
 		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
 		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},

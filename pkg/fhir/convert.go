@@ -113,7 +113,8 @@ func conclusion(r *record.Report) string {
 	text := strings.Join(parts, ", ") + "."
 	for _, img := range r.Images {
 		if img.Reason != nil {
-			text += fmt.Sprintf(" %s, %s: %s", strings.ToUpper(eye(img.Laterality)[:1])+eye(img.Laterality)[1:], img.Status, sentence(img.Reason.Text))
+			side, status := eye(img.Laterality), strings.ReplaceAll(string(img.Status), "-", " ")
+			text += fmt.Sprintf(" %s, %s: %s", strings.ToUpper(side[:1])+side[1:], status, sentence(img.Reason.Text))
 		}
 	}
 	if c.Rejected > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
 // bundle is a searchset as a client reads it.
@@ -183,8 +184,11 @@ func TestReadHeadersAndErrors(t *testing.T) {
 	if capability.ResourceType != "CapabilityStatement" || capability.FHIRVersion != "4.0.1" || len(capability.Rest[0].Resource) != 6 {
 		t.Errorf("capability %+v", capability)
 	}
-	if w := k.get("/fhir/CodeSystem/noctua-measures"); !strings.Contains(w.Body.String(), "vessel-area-density") {
-		t.Error("the code system lacks a measure")
+	codes := k.get("/fhir/CodeSystem/noctua-measures").Body.String()
+	for _, d := range vessel.Definitions() {
+		if !strings.Contains(codes, `"`+d.Name+`"`) || !strings.Contains(codes, `"`+d.Region+`"`) {
+			t.Errorf("the code system lacks %s or its region %s", d.Name, d.Region)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 )
 
 func (s *Service) shell(title, active string) web.Shell {
-	return web.Shell{Title: title, Active: active, SignedIn: true, Version: s.cfg.Version}
+	return web.Shell{Title: title, Active: active, SignedIn: true, Software: s.cfg.Version}
 }
 
 // show sends a page. The page is made first, so that an error is still an error.
@@ -156,7 +156,7 @@ func makeLive(t tally, at time.Time) web.LiveView {
 		v.PercentDone = 100 * (t.Received - t.Pending) / t.Received
 	}
 	if t.RatePerMin != nil && *t.RatePerMin > 0 {
-		v.Rate = fmt.Sprintf("%.0f pictures in the last minute", *t.RatePerMin)
+		v.Rate = fmt.Sprintf("%.0f %s in the last minute", *t.RatePerMin, choose(int(*t.RatePerMin), "picture", "pictures"))
 	}
 	if t.Pending > 0 && t.EtaSeconds != nil {
 		v.Left = "about " + inWords(time.Duration(*t.EtaSeconds*float64(time.Second))) + " left"

@@ -193,6 +193,11 @@ func imageView(img record.ReportImage) web.ImageView {
 	}
 	if img.Reason != nil {
 		v.Reason = img.Reason.Text
+		for n := range v.Values { // said once above the measures, not beside each of them
+			if v.Values[n].Why == v.Reason {
+				v.Values[n].Why = "not measured"
+			}
+		}
 	}
 	for _, w := range img.Warnings {
 		if img.Reason == nil || w != *img.Reason {

@@ -7,7 +7,7 @@ type Shell struct {
 	Title    string
 	Active   string // name of the page in the navigation
 	SignedIn bool
-	Version  string
+	Software string // version of Noctua
 }
 
 // Verdict says in a line how the night goes.
