@@ -285,7 +285,7 @@ func TestStoppedBetweenSteps(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	a := newKit(t)
-	b := &kit{t: t, blob: a.blob, queue: &line{lag: map[string]int{}}, at: a.at, cfg: a.cfg}
+	b := &kit{t: t, blob: a.blob, queue: &line{lag: map[string]int{}}, at: a.at, cfg: a.cfg, photo: photo, logs: &logBuffer{}}
 	b.open(filepath.Join(t.TempDir(), "b.db"))
 	b.reconcile()
 	first, second := a.accept(picture{1, 1}), a.segment(picture{1, 1})

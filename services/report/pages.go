@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -123,7 +124,29 @@ func (s *Service) night() time.Time {
 	return begin
 }
 
+// liveLife is how long the numbers of the page are kept: every open page asks for them every two seconds, and counting lists the
+// inbox.
+const liveLife = time.Second
+
+// live keeps the numbers of the page. Whoever asks while they are counted waits for them.
+type live struct {
+	mu   sync.Mutex
+	at   time.Time
+	view web.LiveView
+}
+
 func (s *Service) liveView(r *http.Request) (web.LiveView, error) {
+	s.live.mu.Lock()
+	defer s.live.mu.Unlock()
+	if age := s.deps.Clock().Sub(s.live.at); s.live.view.Known && age >= 0 && age < liveLife {
+		return s.live.view, nil
+	}
+	view, err := s.countLive(r)
+	s.live.view, s.live.at = view, s.deps.Clock()
+	return view, err
+}
+
+func (s *Service) countLive(r *http.Request) (web.LiveView, error) {
 	t, err := s.tally(r.Context(), s.night())
 	if fault.CodeOf(err) == "index-rebuilding" {
 		return web.LiveView{AsOf: s.deps.Clock(), Verdict: web.Verdict{Level: "busy", Headline: "Reading the archive", Detail: "The index is being rebuilt from the buckets. Numbers follow in a moment."}}, nil

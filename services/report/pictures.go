@@ -56,9 +56,14 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Browsers keep pictures only as long as they may ask again: the session may be over.
 	w.Header().Set("Cache-Control", "private, no-cache")
+	// While a new model is at work, the report still speaks for what is there.
+	outcome := img.OutcomeKey
+	if img.Status != record.ImageMeasured && img.ReportedStatus == record.ImageMeasured {
+		outcome = img.ReportedOutcome
+	}
 	version := img.Sha256[:16]
 	if file != "photo.jpg" {
-		version += "-" + path.Base(path.Dir(img.OutcomeKey))
+		version += "-" + path.Base(path.Dir(outcome))
 	}
 	if notModified(w, r, fmt.Sprintf(`"%s-%s-%d"`, version, file, width), img.ReceivedAt) {
 		return nil
@@ -67,7 +72,7 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 		if file == "photo.jpg" {
 			return s.photo(ctx, img, width)
 		}
-		return s.derived(ctx, img, file, width)
+		return s.derived(ctx, outcome, file, width)
 	})
 	if err != nil {
 		return err
@@ -94,11 +99,11 @@ func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte
 }
 
 // derived reads a file that segmentation left beside its result.
-func (s *Service) derived(ctx context.Context, img store.Image, file string, width int) ([]byte, error) {
-	if img.Status != record.ImageMeasured {
+func (s *Service) derived(ctx context.Context, outcome, file string, width int) ([]byte, error) {
+	if outcome == "" {
 		return nil, fault.New(fault.NotFound, "picture-missing", "this image was not measured, so that it has no %s", file)
 	}
-	raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Results, beside(img.OutcomeKey, file), derivedLimit)
+	raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Results, beside(outcome, file), derivedLimit)
 	if err != nil || width == 0 {
 		return raw, err
 	}

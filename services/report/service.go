@@ -142,6 +142,7 @@ type Service struct {
 	pages    *web.Pages
 	sessions *sessions
 	pictures *pictures
+	live     live
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
 	wake chan struct{}
