@@ -20,6 +20,8 @@ import (
 const (
 	// requestTimeout bounds a publish or API call whose context has no deadline of its own.
 	requestTimeout = 10 * time.Second
+	// answerTimeout is how long one publish waits for its answer; a synced write takes milliseconds.
+	answerTimeout = 3 * time.Second
 	// reconnectWait is between attempts to find the broker again; it goes on for ever, since workers have nothing else to do.
 	reconnectWait = 500 * time.Millisecond
 	// pingInterval and two missed answers find a dead link in 20 s rather than in the minutes of the defaults.
@@ -73,6 +75,8 @@ type Conn struct {
 	logger *slog.Logger
 	closed chan struct{}
 
+	restoring chan struct{} // holds one token while the topology is being restored
+
 	mu       sync.Mutex
 	topology *Topology // as last ensured
 }
@@ -86,7 +90,7 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Conn{logger: logger, closed: make(chan struct{})}
+	c := &Conn{logger: logger, closed: make(chan struct{}), restoring: make(chan struct{}, 1)}
 	wait := cfg.ConnectWait
 	if wait == 0 {
 		wait = defaultConnectWait
@@ -195,21 +199,35 @@ func (c *Conn) Publish(ctx context.Context, e event.Envelope) error {
 	return c.publish(ctx, msg, e.ID, "publishing event "+e.Type)
 }
 
-// publish stores a message; a stream that has vanished is restored first.
+// publish stores a message; a stream that has vanished is restored first. An answer that does not come (a stream that was deleted
+// or a leader that changed with the message in hand) is asked for again soon: the id makes that harmless.
 func (c *Conn) publish(ctx context.Context, msg *nats.Msg, id, doing string) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
-	if isMissing(err) {
-		if err := c.restore(ctx); err != nil {
-			return err
+	for {
+		err := c.publishOnce(ctx, msg, id)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return c.fail(ctx, err, doing)
+		case isMissing(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+			// Silence, too, may mean that the stream is gone: while it is being deleted its subjects still swallow messages.
+			if err := c.restoreLater(ctx); err != nil {
+				return err
+			}
+		default:
+			return c.fail(ctx, err, doing)
 		}
-		_, err = c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
 	}
-	if err != nil {
-		return c.fail(ctx, err, doing)
-	}
-	return nil
+}
+
+func (c *Conn) publishOnce(ctx context.Context, msg *nats.Msg, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	// No retries of its own: it would wait for a stream that only restore brings back.
+	_, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithRetryAttempts(0))
+	return err
 }
 
 // fail gives an error of NATS its kind. All that the broker answers may be otherwise a moment later, except refusals.

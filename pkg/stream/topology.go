@@ -114,6 +114,13 @@ func (c *Conn) EnsureTopology(ctx context.Context, t Topology) error {
 }
 
 func (c *Conn) restore(ctx context.Context) error {
+	// One at a time within the process: the slots of a worker see a loss together.
+	select {
+	case c.restoring <- struct{}{}:
+		defer func() { <-c.restoring }()
+	case <-ctx.Done():
+		return c.fail(ctx, ctx.Err(), "creating the streams")
+	}
 	c.mu.Lock()
 	t := c.topology
 	c.mu.Unlock()
@@ -168,7 +175,8 @@ type Lag struct {
 // Idle tells that nothing is before the consumer.
 func (l Lag) Idle() bool { return l.Pending == 0 && l.AckPending == 0 }
 
-// Lag asks for a consumer's lag.
+// Lag asks for a consumer's lag. The broker counts a stored message for its consumers a moment (milliseconds) after it has
+// confirmed it, so whoever publishes and asks at once may miss the last messages: ask twice before taking idleness for the end.
 func (c *Conn) Lag(ctx context.Context, consumer string) (Lag, error) {
 	handle, err := c.handle(ctx, consumer)
 	if err != nil {
@@ -179,6 +187,18 @@ func (c *Conn) Lag(ctx context.Context, consumer string) (Lag, error) {
 		return Lag{}, c.fail(ctx, err, "asking for the lag of consumer "+consumer)
 	}
 	return Lag{Pending: int(info.NumPending), AckPending: info.NumAckPending}, nil
+}
+
+// restorePause lets a deletion come to its end first: nats-server 2.15.2 leaves a stream that is made again while it is being
+// deleted in a state in which it exists and never answers.
+const restorePause = 500 * time.Millisecond
+
+// restoreLater restores what has vanished while we were running.
+func (c *Conn) restoreLater(ctx context.Context) error {
+	if err := pauseFor(ctx, restorePause); err != nil {
+		return c.fail(ctx, err, "creating the streams")
+	}
+	return c.restore(ctx)
 }
 
 // handle returns the consumer, restoring the topology if it has vanished.
@@ -196,7 +216,7 @@ func (c *Conn) handle(ctx context.Context, consumer string) (jetstream.Consumer,
 	}
 	handle, err := c.js.Consumer(ctx, stream, consumer)
 	if isMissing(err) {
-		if err := c.restore(ctx); err != nil {
+		if err := c.restoreLater(ctx); err != nil {
 			return nil, err
 		}
 		handle, err = c.js.Consumer(ctx, stream, consumer)

@@ -26,7 +26,7 @@ func (c *Conn) WaitWake(ctx context.Context, consumer string, timeout time.Durat
 	last, err := c.takeOne(ctx, handle)
 	if err != nil {
 		if isMissing(err) || errors.Is(err, nats.ErrNoResponders) {
-			err = c.restore(ctx)
+			err = c.restoreLater(ctx)
 			if err == nil {
 				// What was put while the consumer was missing has woken nobody, so this counts as a wake-up.
 				return true, nil

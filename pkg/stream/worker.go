@@ -184,7 +184,7 @@ func (w Worker) slot(ctx, work context.Context, handle jetstream.Consumer) {
 		w.Logger.Warn("fetching failed; trying again", "error", err)
 		if isMissing(err) || errors.Is(err, nats.ErrNoResponders) {
 			// Stream or consumer are gone (a wiped broker): restore them. What was in them is announced again by reconciliation.
-			if err := w.Conn.restore(ctx); err != nil && ctx.Err() == nil {
+			if err := w.Conn.restoreLater(ctx); err != nil && ctx.Err() == nil {
 				w.Logger.Warn("restoring the streams failed; trying again", "error", err)
 			}
 		}

@@ -620,7 +620,16 @@ func TestWorkersSurviveWhatVanishes(t *testing.T) {
 			eventually(t, "the first handled", handled(0))
 			settled(t, conn)
 			vanish(t, server)
-			eventually(t, "a second published", func() bool { return conn.Publish(t.Context(), accepted(t, 1)) == nil })
+			var publishErr error
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("publishing last failed with %v", publishErr)
+				}
+			})
+			eventually(t, "a second published", func() bool {
+				publishErr = conn.Publish(t.Context(), accepted(t, 1))
+				return publishErr == nil
+			})
 			eventually(t, "the second handled", handled(1))
 		})
 	}
