@@ -43,7 +43,7 @@ type durable struct {
 	sidecar string // absolute folder of attributes, "" if they are extended attributes
 	inbox   string
 	wake    *notifier
-	synced  bool // false only in the benchmark
+	sync    func(*os.File) error
 	publish [publishLocks]sync.RWMutex
 }
 
@@ -51,14 +51,14 @@ var _ backend.Backend = (*durable)(nil)
 
 // openBackend opens the folder s3/ within dataDir. It changes the working directory to it, which the backend needs.
 func openBackend(cfg Config, dataDir string, wake *notifier) (*durable, error) {
-	d := &durable{root: filepath.Join(dataDir, "s3"), inbox: cfg.buckets().Inbox, wake: wake, synced: !cfg.unsynced}
+	d := &durable{root: filepath.Join(dataDir, "s3"), inbox: cfg.buckets().Inbox, wake: wake, sync: cfg.sync}
 	// Not "s3-meta": the backend takes every folder whose name begins with the root's for one within it.
 	sidecar := filepath.Join(dataDir, "meta-s3")
 	if err := os.MkdirAll(d.root, dirMode); err != nil {
 		return nil, fault.Wrap(fault.Invalid, "data-folder", err, "the folder %s cannot be made; choose another data folder", d.root)
 	}
-	if err := syncFolder(dataDir); err != nil {
-		return nil, err
+	if err := d.syncFile(dataDir); err != nil {
+		return nil, fault.Wrap(fault.Internal, "data-folder", err, "the folder %s cannot be synced to disk", dataDir)
 	}
 	useSidecar, err := needsSidecar(d.root, sidecar, cfg.ForceSidecar)
 	if err != nil {
@@ -190,11 +190,8 @@ func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	}
 	out, err := d.PutObjectWithPostFunc(ctx, in, func(f *os.File) error {
 		p.begin()
-		if !d.synced {
-			return nil
-		}
 		// Before the name exists: whoever sees the object after a crash sees all of its bytes.
-		if err := f.Sync(); err != nil {
+		if err := d.sync(f); err != nil {
 			return fmt.Errorf("syncing the object: %w", err)
 		}
 		return nil
@@ -230,7 +227,7 @@ func (d *durable) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMu
 		if left--; left > 0 {
 			return true, nil
 		}
-		err := to.Sync() // before the name exists, as in PutObject
+		err := d.sync(to) // before the name exists, as in PutObject
 		p.begin()
 		return true, err
 	})
@@ -305,14 +302,11 @@ func (d *durable) stored(bucket, key string) error {
 // syncObject syncs the object's attributes and every folder from it up to the root: which of them are new cannot be told
 // safely beside other puts and removals, and syncing a clean folder costs next to nothing.
 func (d *durable) syncObject(bucket, key string) error {
-	if !d.synced {
-		return nil
-	}
 	path := filepath.Join(d.root, bucket, filepath.FromSlash(key))
-	if err := syncFile(path); err != nil {
+	if err := d.syncFile(path); err != nil {
 		return err
 	}
-	if err := syncUp(filepath.Dir(path), d.root); err != nil {
+	if err := d.syncUp(filepath.Dir(path), d.root); err != nil {
 		return err
 	}
 	if d.sidecar == "" {
@@ -324,17 +318,17 @@ func (d *durable) syncObject(bucket, key string) error {
 		return fmt.Errorf("reading attributes: %w", err)
 	}
 	for _, entry := range entries {
-		if err := syncFile(filepath.Join(attributes, entry.Name())); err != nil {
+		if err := d.syncFile(filepath.Join(attributes, entry.Name())); err != nil {
 			return err
 		}
 	}
-	return syncUp(attributes, d.sidecar)
+	return d.syncUp(attributes, d.sidecar)
 }
 
 // syncUp syncs folder and all above it, up to and including top.
-func syncUp(folder, top string) error {
+func (d *durable) syncUp(folder, top string) error {
 	for {
-		if err := syncFile(folder); err != nil {
+		if err := d.syncFile(folder); err != nil {
 			return err
 		}
 		parent := filepath.Dir(folder)
@@ -345,15 +339,8 @@ func syncUp(folder, top string) error {
 	}
 }
 
-func syncFolder(path string) error {
-	if err := syncFile(path); err != nil {
-		return fault.Wrap(fault.Internal, "data-folder", err, "the folder %s cannot be synced to disk", path)
-	}
-	return nil
-}
-
 // syncFile syncs a file or folder. One that is gone was removed by somebody else meanwhile: there is nothing to keep.
-func syncFile(path string) error {
+func (d *durable) syncFile(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil
@@ -361,7 +348,7 @@ func syncFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("opening for sync: %w", err)
 	}
-	err = f.Sync()
+	err = d.sync(f)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}

@@ -49,7 +49,7 @@ type Config struct {
 	Logger       *slog.Logger // default: none
 	Clock        func() time.Time
 
-	unsynced bool // only for the benchmark of what syncing costs
+	sync func(*os.File) error // default (*os.File).Sync; tests watch it, break it, or leave it out
 }
 
 // Validate says in a sentence what is wrong.
@@ -100,6 +100,9 @@ func Start(ctx context.Context, cfg Config) (*Servers, error) {
 	}
 	if cfg.S3Listen == "" {
 		cfg.S3Listen = DefaultS3Listen
+	}
+	if cfg.sync == nil {
+		cfg.sync = (*os.File).Sync
 	}
 	dataDir, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
