@@ -216,12 +216,11 @@ func (t *tx) set(name, value string) error {
 }
 
 // collect reads all rows of a query.
-func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) ([]T, error) {
+func collect[T any](rows *sql.Rows, err error, scan func(*sql.Rows) (T, error)) (out []T, failed error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	defer rows.Close()
-	var out []T
+	defer func() { failed = errors.Join(failed, unavailable(rows.Close())) }()
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
