@@ -9,7 +9,6 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom"
-	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/lifecycle"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/stream"
@@ -99,32 +98,9 @@ func photo(_ context.Context, object []byte) (*raster.RGB, error) {
 	return picture, err
 }
 
-// reportQueue is the report service's view of the stream.
-type reportQueue struct {
-	*backbone
-}
-
-// Publish publishes an event.
-func (q reportQueue) Publish(ctx context.Context, e event.Envelope) error {
-	return q.conn.Publish(ctx, e)
-}
-
-// Consume hands the events of the report consumer to handle.
-func (q reportQueue) Consume(ctx context.Context, handle func(ctx context.Context, e event.Envelope) error) error {
-	worker := stream.Worker{
-		Conn: q.conn, Consumer: stream.ConsumerReport, Concurrency: reportConsumers, Logger: q.logger.With("service", "report"),
-		Handler: func(ctx context.Context, d stream.Delivery) error { return handle(ctx, d.Envelope) },
-	}
-	return worker.Run(ctx)
-}
-
-// reportConsumers is how many events are indexed at a time: the index has one writer, and reading documents overlaps.
-const reportConsumers = 4
-
-// Lag returns how many events a consumer has before it.
-func (q reportQueue) Lag(ctx context.Context, consumer string) (int, error) {
-	lag, err := q.conn.Lag(ctx, consumer)
-	return lag.Pending + lag.AckPending, err
+// reportStream is the report service's view of the stream.
+func reportStream(b *backbone) report.Stream {
+	return report.Stream{Conn: b.conn, Logger: b.logger.With("service", "report")}
 }
 
 // signingStore signs upload addresses for the name by which clients know the S3 server, and does all else by the name by
