@@ -59,6 +59,10 @@ lint: ## gofmt, go vet, golangci-lint; ruff for Python where it is installed
 screenshots: test-deps ## Take pictures of the pages of the Noctua that runs on DATA
 	go run ./test/screenshots -data $(DATA) -out out/screenshots
 
+.PHONY: notice
+notice: ## Make the list of modules in NOTICE anew
+	@sed '/^Each module/q' NOTICE >NOTICE.new && ./deploy/notice.sh | sed 's/^/  /' >>NOTICE.new && mv NOTICE.new NOTICE
+
 .PHONY: clean
 clean: ## Remove bin/ (never the data folder)
 	rm -rf bin

@@ -286,7 +286,7 @@ func (s *Store) GetBytes(ctx context.Context, bucket, key string, limit int64) (
 	}
 	data := make([]byte, info.Size)
 	if _, err := io.ReadFull(body, data); err != nil {
-		if _, ok := err.(*fault.Error); ok {
+		if fault.CodeOf(err) != "" { // the reader has said what it was
 			return nil, err
 		}
 		return nil, fault.Wrap(fault.Transient, "storage-unavailable", err, "reading from %s ended early", bucket)

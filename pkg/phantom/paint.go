@@ -209,6 +209,7 @@ const (
 func expose(o Options, v view, camera *rand.Rand, pix []float32) {
 	sigma, brightness, haze := opticsDeg, 1.0, 0.0
 	switch o.Defect {
+	case NoDefect:
 	case Dark:
 		brightness = .045
 	case Blurred:

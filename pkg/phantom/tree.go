@@ -288,6 +288,8 @@ func (g *gardener) steer(s shoot, p point, heading float64) float64 {
 		return .08 * angleBetween(heading, away)
 	case macular:
 		return .22 * angleBetween(heading, math.Atan2(-p.y, -p.x))
+	case straight:
+		return 0
 	}
 	return 0
 }

@@ -98,6 +98,8 @@ func isPoison(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Unsupported, fault.NotFound, fault.Conflict:
 		return true
+	case fault.Internal, fault.Transient:
+		return false
 	}
 	return false
 }

@@ -66,10 +66,10 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.Listen, err = chooseAddress("listen", c.Listen, defaultListen); err != nil {
+	if c.Listen, err = chooseAddress(inv.ctx, "listen", c.Listen, defaultListen); err != nil {
 		return err
 	}
-	if c.S3Listen, err = chooseAddress("s3-listen", c.S3Listen, defaultS3Listen); err != nil {
+	if c.S3Listen, err = chooseAddress(inv.ctx, "s3-listen", c.S3Listen, defaultS3Listen); err != nil {
 		return err
 	}
 
@@ -177,7 +177,7 @@ func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets
 			break
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // told to stop before the page was there
 		}
 		if time.Now().After(deadline) {
 			return fault.Wrap(fault.Internal, "page-not-ready", err, "the page did not answer within %s", webReadyTimeout)
@@ -236,14 +236,15 @@ func answers(ctx context.Context, url string) error {
 
 // chooseAddress returns an address that can be listened on: the given one, or, where that is the default and taken by another
 // program, another port of the same host. Port 0 becomes a free port.
-func chooseAddress(flag, address, defaultAddress string) (string, error) {
-	listener, err := net.Listen("tcp", address)
+func chooseAddress(ctx context.Context, flag, address, defaultAddress string) (string, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil && address == defaultAddress {
 		host, _, splitErr := net.SplitHostPort(address)
 		if splitErr != nil {
 			return "", splitErr
 		}
-		listener, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+		listener, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	}
 	if err != nil {
 		return "", fault.Wrap(fault.Conflict, "address-in-use", err, "cannot listen on %s; choose another address with --%s", address, flag)

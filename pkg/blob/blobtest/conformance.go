@@ -358,7 +358,10 @@ func testList(t *testing.T, s *blob.Store) {
 		t.Errorf("prefix list/b/ gives %q", got)
 	}
 	seen := 0
-	for range s.List(t.Context(), s.Buckets().Inbox, "list/") {
+	for _, err := range s.List(t.Context(), s.Buckets().Inbox, "list/") {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if seen++; seen == 3 {
 			break
 		}

@@ -121,7 +121,7 @@ func Start(ctx context.Context, cfg Config) (*Servers, error) {
 
 func (s *Servers) start(ctx context.Context, cfg Config, dataDir string) error {
 	// Refused before anything is written: a second program on the port is the commonest mistake.
-	address, err := freeAddress(cfg.S3Listen)
+	address, err := freeAddress(ctx, cfg.S3Listen)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (s *Servers) start(ctx context.Context, cfg Config, dataDir string) error {
 	if err := s.conn.EnsureTopology(ctx, stream.DefaultTopology()); err != nil {
 		return fmt.Errorf("preparing the embedded NATS server: %w", err)
 	}
-	s.wake = newNotifier(s.conn, cfg.Clock, cfg.Logger)
+	s.wake = newNotifier(ctx, s.conn, cfg.Clock, cfg.Logger)
 	return s.startS3(ctx, cfg, dataDir)
 }
 
@@ -252,8 +252,8 @@ func (s *Servers) close() error {
 }
 
 // freeAddress proves that an address can be listened on, and turns port 0 into a free port.
-func freeAddress(listen string) (string, error) {
-	listener, err := net.Listen("tcp", listen)
+func freeAddress(ctx context.Context, listen string) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return "", fault.Wrap(fault.Invalid, "address-in-use", err, "another program listens on %s, maybe another Noctua; stop it or choose another S3 address, e.g. 127.0.0.1:9190", listen)
 	}

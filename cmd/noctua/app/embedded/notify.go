@@ -38,8 +38,8 @@ type notifier struct {
 	done   chan struct{}
 }
 
-func newNotifier(conn *stream.Conn, clock func() time.Time, logger *slog.Logger) *notifier {
-	ctx, stop := context.WithCancel(context.Background()) // lives until close; Start's context may end before
+func newNotifier(ctx context.Context, conn *stream.Conn, clock func() time.Time, logger *slog.Logger) *notifier {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // lives until close; Start's context may end before
 	n := &notifier{
 		conn: conn, clock: clock, logger: logger, nonce: strings.ToLower(rand.Text()[:13]),
 		waiting: map[string]int{}, signal: make(chan struct{}, 1), stop: stop, done: make(chan struct{}),
