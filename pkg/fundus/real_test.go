@@ -81,6 +81,9 @@ func dice(a, b *raster.Mask) float64 {
 // TestFindFOVOnDataSets holds FindFOV against the published masks of every CHASE_DB1 and HRF picture.
 func TestFindFOVOnDataSets(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("whole data sets are left out of a short run")
+	}
 	const minDice, want = .99, 73
 	var mu sync.Mutex
 	pictures, sum, lowest := 0, 0.0, 1.0
@@ -124,6 +127,9 @@ func TestFindFOVOnDataSets(t *testing.T) {
 // TestFindFOVOnDegradedPhotographs changes real photographs in ways that cameras and exports do.
 func TestFindFOVOnDegradedPhotographs(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("whole data sets are left out of a short run")
+	}
 	scaled := func(gain, lift float64) func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
 		return func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
 			for i, v := range p.Pix {

@@ -78,8 +78,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR",
-                        help="data sets (CHASE_DB1, HRF, DRIVE, or images/ + manual1/), or a folder that holds some")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="data sets (CHASE_DB1, HRF, DRIVE, or images/ + manual1/), or a folder that holds some",
+    )
 
 
 def _train(o: argparse.Namespace) -> None:
@@ -90,8 +96,14 @@ def _train(o: argparse.Namespace) -> None:
     if o.threads:
         torch.set_num_threads(o.threads)
     config = TrainConfig(
-        arch=o.arch, classes=tuple(o.classes.split(",")), steps=o.steps, batch=o.batch, learning_rate=o.learning_rate,
-        seed=o.seed, validate_every=o.validate_every, checkpoint_every=o.checkpoint_every,
+        arch=o.arch,
+        classes=tuple(o.classes.split(",")),
+        steps=o.steps,
+        batch=o.batch,
+        learning_rate=o.learning_rate,
+        seed=o.seed,
+        validate_every=o.validate_every,
+        checkpoint_every=o.checkpoint_every,
     )
     train(config, o.data, o.run, o.resume, o.until)
 

@@ -103,8 +103,9 @@ def detect_mask(rgb: np.ndarray) -> np.ndarray:
     """
     height, width = rgb.shape[:2]
     k = max(4, min(height, width) // 50)
-    corners = np.concatenate([rgb[y, x].reshape(-1, 3) for y in (slice(0, k), slice(-k, None))
-                              for x in (slice(0, k), slice(-k, None))])
+    corners = np.concatenate(
+        [rgb[y, x].reshape(-1, 3) for y in (slice(0, k), slice(-k, None)) for x in (slice(0, k), slice(-k, None))]
+    )
     surround = np.median(corners, axis=0)
     step = max(1, min(height, width) // 1000)
     difference = np.abs(rgb[::step, ::step].astype(np.float32) - surround).max(axis=2)
@@ -226,9 +227,7 @@ def to_canvas(
     return _separable(image, rows, cols)
 
 
-def canvas_mask(
-    geometry: Geometry, fov_px: float = FOV_DIAMETER_PX, canvas_px: int = CANVAS_PX
-) -> np.ndarray:
+def canvas_mask(geometry: Geometry, fov_px: float = FOV_DIAMETER_PX, canvas_px: int = CANVAS_PX) -> np.ndarray:
     """FOV mask on the canvas, bool: pixel centre inside circle, cuts and picture (analytic)."""
     scale = fov_px / (2.0 * geometry.radius)
     offset = (np.arange(canvas_px) + 0.5 - canvas_px / 2.0) / scale

@@ -99,8 +99,9 @@ def _data_table(manifest: dict[str, Any], sets: Sequence[dict[str, Any]]) -> str
     lines = ["| set | pictures with gradient | validation pictures | licence | source |", "|---|---|---|---|---|"]
     for entry, part in zip(manifest["training_data"], sets, strict=True):
         held = ", ".join(part["validation"]) or "–"
-        lines.append(f"| {entry['name']} | {len(part['fit'])} | {held} | {entry['licence']} | "
-                     f"{entry.get('citation', '–')} |")
+        lines.append(
+            f"| {entry['name']} | {len(part['fit'])} | {held} | {entry['licence']} | {entry.get('citation', '–')} |"
+        )
     return "\n".join(lines)
 
 
@@ -109,9 +110,13 @@ def _threshold_text(manifest: dict[str, Any], table: Sequence[dict[str, float]])
         return f"{manifest['threshold']:.2f}, given by hand at export."
     names = [k for k in table[0] if k not in ("threshold", "mean")]
     near = [r for r in table if abs(r["threshold"] - manifest["threshold"]) <= 0.101 or r["threshold"] in (0.3, 0.5)]
-    lines = ["Highest mean over the data sets of the pooled Dice at native resolution, on the validation pictures "
-             "alone, grid 0.20 … 0.70 in steps of 0.02:", "",
-             "| threshold | " + " | ".join(names) + " | mean |", "|---" * (len(names) + 2) + "|"]
+    lines = [
+        "Highest mean over the data sets of the pooled Dice at native resolution, on the validation pictures "
+        "alone, grid 0.20 … 0.70 in steps of 0.02:",
+        "",
+        "| threshold | " + " | ".join(names) + " | mean |",
+        "|---" * (len(names) + 2) + "|",
+    ]
     for row in near:
         lines.append(f"| {row['threshold']:.2f} | " + " | ".join(f"{row[n]:.4f}" for n in [*names, "mean"]) + " |")
     return "\n".join(lines)

@@ -94,9 +94,12 @@ def choose_threshold(segmenter: Segmenter, samples: Sequence[Sample]) -> tuple[f
 def table(result: dict[str, Any]) -> str:
     """The result as text."""
     names = ("dice", "auc", "sensitivity", "specificity", "mcc")
-    lines = [f"{result['model']} {result['version']}, split {result['split']}, threshold {result['threshold']:.2f}",
-             f"({result['protocol']})", "",
-             f"{'set / picture':24}{'n':>4}" + "".join(f"{n:>13}" for n in names)]
+    lines = [
+        f"{result['model']} {result['version']}, split {result['split']}, threshold {result['threshold']:.2f}",
+        f"({result['protocol']})",
+        "",
+        f"{'set / picture':24}{'n':>4}" + "".join(f"{n:>13}" for n in names),
+    ]
     for entry in result["sets"]:
         lines.append(f"{entry['set']:24}{entry['images']:>4}" + "".join(f"{entry[n]:>13.4f}" for n in names))
         for row in entry["per_image"]:

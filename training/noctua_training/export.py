@@ -108,8 +108,9 @@ def golden_input() -> tuple[np.ndarray, str]:
 
         rgb, origin = data.retina(), "the CC0 retina photograph of scikit-image (skimage.data.retina, Mikael Häggström)"
     except (ImportError, OSError, ValueError) as fault:
-        print(f"note: skimage.data.retina is not to be had ({fault}); golden tensors use a drawn picture",
-              file=sys.stderr)
+        print(
+            f"note: skimage.data.retina is not to be had ({fault}); golden tensors use a drawn picture", file=sys.stderr
+        )
         rgb, origin = _drawn_retina(), "a drawn disc with dark branches"
     geometry = fit_geometry(detect_mask(rgb))
     canvas = normalise(to_canvas(rgb, geometry), canvas_mask(geometry))
@@ -123,8 +124,9 @@ def _drawn_retina(size: int = 600) -> np.ndarray:
     inside = np.hypot(x, y) < 0.47 * size
     shade = 1 - 0.4 * np.hypot(x, y) / size
     vessel = np.exp(-(((y - 40 * np.sin(x / 60)) / 5) ** 2)) + np.exp(-(((x - 30 * np.sin(y / 40)) / 3) ** 2))
-    planes = [level * shade * (1 - depth * np.clip(vessel, 0, 1))
-              for level, depth in ((190, 0.15), (110, 0.4), (60, 0.3))]
+    planes = [
+        level * shade * (1 - depth * np.clip(vessel, 0, 1)) for level, depth in ((190, 0.15), (110, 0.4), (60, 0.3))
+    ]
     return (np.stack(planes, axis=2) * inside[:, :, None]).astype(np.uint8)
 
 
@@ -166,16 +168,25 @@ def export(
         "architecture": config["arch"],
         "parameters": parameter_count(model),
         "input": {
-            "name": INPUT_NAME, "layout": "NCHW", "channels": "RGB", "width_px": CANVAS_PX, "height_px": CANVAS_PX,
-            "fov_diameter_px": FOV_DIAMETER_PX, "resampling": "triangle-antialias", "normalisation": "fov-mean-std",
+            "name": INPUT_NAME,
+            "layout": "NCHW",
+            "channels": "RGB",
+            "width_px": CANVAS_PX,
+            "height_px": CANVAS_PX,
+            "fov_diameter_px": FOV_DIAMETER_PX,
+            "resampling": "triangle-antialias",
+            "normalisation": "fov-mean-std",
         },
         "output": {"name": OUTPUT_NAME, "activation": "softmax", "classes": classes},
         "threshold": 0.5 if threshold is None else threshold,
         "training_data": [_training_entry(s) for s in sets],
         "metrics": [],
         "golden": {
-            "input": "golden_input.f32", "input_shape": list(image.shape),
-            "output": "golden_output.f32", "output_shape": list(expected.shape), "tolerance": GOLDEN_TOLERANCE,
+            "input": "golden_input.f32",
+            "input_shape": list(image.shape),
+            "output": "golden_output.f32",
+            "output_shape": list(expected.shape),
+            "tolerance": GOLDEN_TOLERANCE,
         },
     }
     write_manifest(out, manifest)
@@ -184,10 +195,15 @@ def export(
         manifest["threshold"], table = choose_threshold(open_model(out), held_out)
         row = next(r for r in table if r["threshold"] == manifest["threshold"])
         manifest["metrics"] = [
-            {"set": f"{name} validation pictures", "name": "dice", "value": round(row[name], 4),
-             "protocol": "pooled inside the field of view, native resolution; these pictures chose the threshold and "
-                         "the checkpoint"}
-            for name in row if name not in ("threshold", "mean")
+            {
+                "set": f"{name} validation pictures",
+                "name": "dice",
+                "value": round(row[name], 4),
+                "protocol": "pooled inside the field of view, native resolution; "
+                "these pictures chose the threshold and the checkpoint",
+            }
+            for name in row
+            if name not in ("threshold", "mean")
         ]
         write_manifest(out, manifest)
     if state["history"]:
@@ -198,8 +214,11 @@ def export(
         shutil.copyfile(run / "curves.png", out / "curves.png")
     text = card.render(manifest, state, sets, table, origin, difference, note)
     (out / "README.md").write_text(text, encoding="utf-8")
-    print(f"wrote {out}: step {state['step']}, threshold {manifest['threshold']:.2f}, "
-          f"ONNX Runtime against PyTorch {difference:.1e}", file=sys.stderr)
+    print(
+        f"wrote {out}: step {state['step']}, threshold {manifest['threshold']:.2f}, "
+        f"ONNX Runtime against PyTorch {difference:.1e}",
+        file=sys.stderr,
+    )
     return out
 
 
@@ -221,8 +240,13 @@ def record(folder: Path, results: Sequence[Path]) -> None:
             values = {k: entry[k] for k in ("dice", "auc", "sensitivity", "specificity", "mcc")}
             values["worst picture dice"] = worst["dice"]
             manifest["metrics"] = kept + [
-                {"set": label, "name": name, "value": round(value, 4), "protocol": result["protocol"],
-                 "command": result["command"]}
+                {
+                    "set": label,
+                    "name": name,
+                    "value": round(value, 4),
+                    "protocol": result["protocol"],
+                    "command": result["command"],
+                }
                 for name, value in values.items()
             ]
     write_manifest(folder, manifest)

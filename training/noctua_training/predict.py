@@ -78,8 +78,13 @@ def _open_folder(folder: Path) -> Segmenter:
     session = onnxruntime.InferenceSession(str(folder / manifest["file"]), providers=["CPUExecutionProvider"])
     output, entry = manifest["output"]["name"], given["name"]
     return Segmenter(
-        manifest["name"], manifest["version"], manifest["output"]["classes"], manifest["threshold"],
-        lambda image: session.run([output], {entry: image})[0], given["width_px"], given["fov_diameter_px"],
+        manifest["name"],
+        manifest["version"],
+        manifest["output"]["classes"],
+        manifest["threshold"],
+        lambda image: session.run([output], {entry: image})[0],
+        given["width_px"],
+        given["fov_diameter_px"],
     )
 
 

@@ -155,8 +155,10 @@ class Trainer:
                 rate = (time.monotonic() - started) / max(1, self.step - first)
                 left = rate * (c.steps - self.step)
                 mean = float(np.mean(self.recent[-50:]))
-                self.log(f"step {self.step}/{c.steps}  loss {mean:.4f}  lr {learning_rate(self.step, c):.2e}  "
-                         f"{rate:.2f} s/step  {left / 60:.0f} min left")
+                self.log(
+                    f"step {self.step}/{c.steps}  loss {mean:.4f}  lr {learning_rate(self.step, c):.2e}  "
+                    f"{rate:.2f} s/step  {left / 60:.0f} min left"
+                )
             if self.validation and (self.step % c.validate_every == 0 or self.step == c.steps):
                 self._validate()
             self.seconds = before + time.monotonic() - started
@@ -299,10 +301,14 @@ def load_validation(samples: Sequence[Sample], classes: Sequence[str]) -> list[V
         mask = canvas_mask(picture.geometry)
         image = normalise(to_canvas(picture.rgb, picture.geometry), mask)
         target = to_canvas(class_planes(picture.labels, classes).transpose(1, 2, 0), picture.geometry)
-        pictures.append(ValidationPicture(
-            sample.key, torch.from_numpy(image), torch.from_numpy(target.transpose(2, 0, 1).copy()),
-            torch.from_numpy(mask[None].astype(np.float32)),
-        ))
+        pictures.append(
+            ValidationPicture(
+                sample.key,
+                torch.from_numpy(image),
+                torch.from_numpy(target.transpose(2, 0, 1).copy()),
+                torch.from_numpy(mask[None].astype(np.float32)),
+            )
+        )
     return pictures
 
 
@@ -320,8 +326,9 @@ def train(config: TrainConfig, data: Sequence[Path], folder: Path, resume: bool,
     def log(line: str) -> None:
         print(time.strftime("%H:%M:%S"), line, flush=True)
 
-    trainer = Trainer(config, load_training(fit, config.classes, log), load_validation(held_out, config.classes),
-                      folder, log)
+    trainer = Trainer(
+        config, load_training(fit, config.classes, log), load_validation(held_out, config.classes), folder, log
+    )
     if resume:
         trainer.resume(last)
         log(f"resumed at step {trainer.step}")
@@ -338,8 +345,9 @@ def training_sets(fit: Sequence[Sample], held_out: Sequence[Sample]) -> list[dic
         mine = [s for s in fit if s.dataset == dataset]
         checks = [s for s in held_out if s.dataset == dataset]
         layout = (mine or checks)[0].layout
-        sets.append({"name": dataset, "layout": layout, "fit": [s.stem for s in mine],
-                     "validation": [s.stem for s in checks]})
+        sets.append(
+            {"name": dataset, "layout": layout, "fit": [s.stem for s in mine], "validation": [s.stem for s in checks]}
+        )
     return sets
 
 

@@ -24,8 +24,9 @@ def drawn(seed: int, width: int = 320, height: int = 300, radius: float = 140.0)
         vessels |= np.abs(across - shift - bend * along**2) < rng.uniform(1.5, 4)
     vessels &= fov
     shade = 1 + 0.0015 * (rng.uniform(-1, 1) * dx + rng.uniform(-1, 1) * dy)
-    rgb = np.stack([level * shade * np.where(vessels, depth, 1.0)
-                    for level, depth in ((180, 0.85), (100, 0.6), (60, 0.7))], axis=2)
+    rgb = np.stack(
+        [level * shade * np.where(vessels, depth, 1.0) for level, depth in ((180, 0.85), (100, 0.6), (60, 0.7))], axis=2
+    )
     rgb = (rgb + rng.normal(0, 4, rgb.shape)) * fov[:, :, None]
     return rgb.clip(0, 255).astype(np.uint8), vessels, fov
 

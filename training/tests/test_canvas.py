@@ -27,17 +27,20 @@ def weights(centre: float, scale: float, source_px: int) -> list[float]:
     return triangle_matrix(np.array([centre]), scale, source_px).toarray()[0].tolist()
 
 
-@pytest.mark.parametrize(("centre", "scale", "expected"), [
-    (2.5, 1.0, [0, 0, 1, 0, 0]),  # on a pixel centre at scale 1: that pixel alone
-    (2.25, 1.0, [0, 0.25, 0.75, 0, 0]),  # a quarter to the left: linear interpolation
-    (2.0, 4.0, [0, 0.5, 0.5, 0, 0]),  # enlarging never narrows the filter below 1 px
-    # Shrinking to a half: reach 2 around 2.5; 1 − |j + 0.5 − 2.5| / 2 = 0, ½, 1, ½, 0; sum 2.
-    (2.5, 0.5, [0, 0.25, 0.5, 0.25, 0]),
-    # Same at the border, centre 0.5: ½·(2, 1) of [1, ½]; sum 1.5.
-    (0.5, 0.5, [2 / 3, 1 / 3, 0, 0, 0]),
-    (-0.4, 1.0, [1, 0, 0, 0, 0]),  # outside, still in reach: renormalised to the border pixel
-    (-0.6, 1.0, [0, 0, 0, 0, 0]),  # out of reach: nothing
-])
+@pytest.mark.parametrize(
+    ("centre", "scale", "expected"),
+    [
+        (2.5, 1.0, [0, 0, 1, 0, 0]),  # on a pixel centre at scale 1: that pixel alone
+        (2.25, 1.0, [0, 0.25, 0.75, 0, 0]),  # a quarter to the left: linear interpolation
+        (2.0, 4.0, [0, 0.5, 0.5, 0, 0]),  # enlarging never narrows the filter below 1 px
+        # Shrinking to a half: reach 2 around 2.5; 1 − |j + 0.5 − 2.5| / 2 = 0, ½, 1, ½, 0; sum 2.
+        (2.5, 0.5, [0, 0.25, 0.5, 0.25, 0]),
+        # Same at the border, centre 0.5: ½·(2, 1) of [1, ½]; sum 1.5.
+        (0.5, 0.5, [2 / 3, 1 / 3, 0, 0, 0]),
+        (-0.4, 1.0, [1, 0, 0, 0, 0]),  # outside, still in reach: renormalised to the border pixel
+        (-0.6, 1.0, [0, 0, 0, 0, 0]),  # out of reach: nothing
+    ],
+)
 def test_triangle_weights_by_hand(centre, scale, expected):
     assert weights(centre, scale, 5) == pytest.approx(expected, abs=1e-7)
 
@@ -151,8 +154,9 @@ def test_preprocessing_golden():
     limit = golden["tolerance"]
     for case in golden["cases"]:
         g = case["geometry"]
-        geometry = Geometry(*(g[k] for k in ("center_x", "center_y", "radius", "left", "top", "right", "bottom",
-                                             "width", "height")))
+        geometry = Geometry(
+            *(g[k] for k in ("center_x", "center_y", "radius", "left", "top", "right", "bottom", "width", "height"))
+        )
         canvas, mask = to_canvas(rgb, geometry), canvas_mask(geometry)
         assert mask.sum() == case["mask_pixels"]
         normal = normalise(canvas, mask)

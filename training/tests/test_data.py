@@ -25,13 +25,15 @@ def write_named(root, names):
 
 
 def chase(root):
-    return write_named(root, [(f"Image_{n:02}{side}.jpg", f"Image_{n:02}{side}_1stHO.png")
-                              for n in range(1, 15) for side in "LR"])
+    return write_named(
+        root, [(f"Image_{n:02}{side}.jpg", f"Image_{n:02}{side}_1stHO.png") for n in range(1, 15) for side in "LR"]
+    )
 
 
 def hrf(root):
-    return write_named(root, [(f"{n:02}_{kind}.jpg", f"{n:02}_{kind}.tif") for n in range(1, 16)
-                              for kind in ("dr", "g", "h")])
+    return write_named(
+        root, [(f"{n:02}_{kind}.jpg", f"{n:02}_{kind}.tif") for n in range(1, 16) for kind in ("dr", "g", "h")]
+    )
 
 
 def test_splits_do_not_leak(tmp_path):
@@ -62,8 +64,10 @@ def write_drive(root):
             rgb, vessels, fov = drawn(n, 565, 584, 265)
             Image.fromarray(rgb).save(root / half / "images" / f"{n:02}_{kind}.tif")
             # Palette GIF as in DRIVE: index 0 black, index 1 white.
-            for folder, name, plane in (("1st_manual", f"{n:02}_manual1.gif", vessels),
-                                        ("mask", f"{n:02}_{kind}_mask.gif", fov)):
+            for folder, name, plane in (
+                ("1st_manual", f"{n:02}_manual1.gif", vessels),
+                ("mask", f"{n:02}_{kind}_mask.gif", fov),
+            ):
                 palette = Image.fromarray(plane.astype(np.uint8), mode="P")
                 palette.putpalette([0, 0, 0, 255, 255, 255] + [0] * 762)
                 palette.save(root / half / folder / name)

@@ -34,8 +34,15 @@ def pictures():
 
 def config(**changes) -> TrainConfig:
     values = {
-        "arch": "res-unet-tiny", "steps": 60, "batch": 2, "learning_rate": 1e-2, "warmup_steps": 5, "ema_decay": 0.9,
-        "checkpoint_every": 1000, "validate_every": 1000, "augment": AugmentConfig(crop_px=64, fov_px=320.0),
+        "arch": "res-unet-tiny",
+        "steps": 60,
+        "batch": 2,
+        "learning_rate": 1e-2,
+        "warmup_steps": 5,
+        "ema_decay": 0.9,
+        "checkpoint_every": 1000,
+        "validate_every": 1000,
+        "augment": AugmentConfig(crop_px=64, fov_px=320.0),
     }
     return TrainConfig(**(values | changes))
 
@@ -91,7 +98,7 @@ def test_crops_are_what_they_say(pictures):
     assert (images[(fov == 0).expand_as(images)] == 0).all()
     assert target.min() > -1e-5
     assert target.max() < 1 + 1e-5
-    inside = (fov[:, 0] > 0)
+    inside = fov[:, 0] > 0
     assert torch.allclose(target.sum(dim=1)[inside], torch.ones(1), atol=0.02)
     # Labels move with the picture: vessels are darker in green than their surround.
     green, vessel = images[:, 1], target[:, 1]
@@ -153,8 +160,23 @@ def test_golden_input_is_network_input():
 def test_commands_end_to_end(tmp_path, capsys):
     """train → resume → export → evaluate → record → predict, as a user types them."""
     data, run, out = write_folder(tmp_path / "mine", 5), tmp_path / "run", tmp_path / "models" / "tiny-1"
-    train = ["train", "--data", str(data), "--run", str(run), "--arch", "res-unet-tiny", "--steps", "4", "--batch", "1",
-             "--validate-every", "2", "--checkpoint-every", "2"]
+    train = [
+        "train",
+        "--data",
+        str(data),
+        "--run",
+        str(run),
+        "--arch",
+        "res-unet-tiny",
+        "--steps",
+        "4",
+        "--batch",
+        "1",
+        "--validate-every",
+        "2",
+        "--checkpoint-every",
+        "2",
+    ]
     assert main([*train, "--until", "2"]) == 0
     assert main(train) == 2  # a run lies there: never overwritten
     assert main([*train, "--resume"]) == 0
@@ -189,8 +211,10 @@ def test_commands_end_to_end(tmp_path, capsys):
 
     (tmp_path / "bad.png").write_bytes(b"no picture")
     masks = tmp_path / "masks"
-    assert main(["predict", "--model", str(out), "--out", str(masks), str(data / "images"),
-                 str(tmp_path / "bad.png")]) == 1
+    assert (
+        main(["predict", "--model", str(out), "--out", str(masks), str(data / "images"), str(tmp_path / "bad.png")])
+        == 1
+    )
     assert len(list(masks.iterdir())) == 5
     mask = np.asarray(Image.open(masks / "eye00.png"))
     assert mask.shape == drawn(0)[1].shape
