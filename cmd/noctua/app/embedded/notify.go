@@ -54,6 +54,8 @@ func (n *notifier) put(key string) {
 	if !found || !event.ValidClinic(clinic) {
 		clinic = unassigned
 	}
+	// The server lends its strings for the length of a request: the bytes behind them are then another request's.
+	clinic = strings.Clone(clinic)
 	n.mu.Lock()
 	if _, known := n.waiting[clinic]; !known && len(n.waiting) >= maxWaitingClinics {
 		clinic = unassigned
