@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -83,10 +82,7 @@ func (c *cluster) start(args ...string) *process {
 func (c *cluster) status(flags ...string) record.Status {
 	c.t.Helper()
 	var s record.Status
-	out := mustCommand(c.t, append([]string{"status", "--url", c.web, "--token", clusterToken, "--json"}, flags...)...)
-	if err := json.Unmarshal([]byte(out), &s); err != nil {
-		c.t.Fatalf("%v: %s", err, out)
-	}
+	readStatus(c.t, mustCommand(c.t, append([]string{"status", "--url", c.web, "--token", clusterToken, "--json"}, flags...)...), &s)
 	return s
 }
 

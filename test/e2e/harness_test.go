@@ -250,11 +250,15 @@ func getJSON(t *testing.T, web, token, path string, into any) {
 func (n *noctua) status(flags ...string) record.Status {
 	n.t.Helper()
 	var s record.Status
-	out := mustCommand(n.t, append([]string{"status", "--data", n.data, "--json"}, flags...)...)
-	if err := json.Unmarshal([]byte(out), &s); err != nil {
-		n.t.Fatalf("%v: %s", err, out)
-	}
+	readStatus(n.t, mustCommand(n.t, append([]string{"status", "--data", n.data, "--json"}, flags...)...), &s)
 	return s
+}
+
+func readStatus(t *testing.T, out string, into *record.Status) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // files lists the files below a folder of the embedded S3.
