@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -69,9 +67,7 @@ func (c *demoCommand) Run(inv *invocation) (err error) {
 
 // drawNight writes a DICOM file a shot.
 func drawNight(inv *invocation, shots []phantom.Shot, folder string) error {
-	bar := progressbar.NewOptions(len(shots), progressbar.OptionSetWriter(inv.err), progressbar.OptionSetDescription("drawing"),
-		progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30),
-		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(inv.err) }))
+	bar := pictureBar(inv.err, "drawing", len(shots))
 	for _, shot := range shots {
 		if err := inv.ctx.Err(); err != nil {
 			return err

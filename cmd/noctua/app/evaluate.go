@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -46,10 +44,7 @@ func (c *evaluateCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := progressbar.NewOptions(len(set.Items), progressbar.OptionSetWriter(inv.err), progressbar.OptionSetDescription("evaluating"),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("pictures"),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30),
-		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(inv.err) }))
+	bar := pictureBar(inv.err, "evaluating", len(set.Items))
 	report, err := evaluation.Evaluate(inv.ctx, set, evaluation.Options{
 		Segmenter:   evaluation.ForAnalyser(analyser),
 		ReadPicture: func(path string) (*raster.RGB, error) { return pixel.ReadPicture(path, pixel.Limits{}) },

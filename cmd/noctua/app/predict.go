@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/segment"
@@ -49,10 +47,7 @@ func (c *predictCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := progressbar.NewOptions(len(files), progressbar.OptionSetWriter(inv.err), progressbar.OptionSetDescription("analysing"),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("pictures"),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(30),
-		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(inv.err) }))
+	bar := pictureBar(inv.err, "analysing", len(files))
 	outcomes := make([]predicted, 0, len(files))
 	failed := 0
 	err = analyser.Predict(inv.ctx, files, c.Out, func(p segment.Prediction) {

@@ -122,7 +122,7 @@ func (c *client) upload(ctx context.Context, w io.Writer, clinic string, paralle
 	}
 	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetPredictTime(true), progressbar.OptionSetDescription("uploading"), progressbar.OptionThrottle(200*time.Millisecond),
-		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }), progressbar.OptionSetWidth(30))
+		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }), progressbar.OptionSetWidth(barWidth))
 	for start := 0; start < len(files); start += uploadURLsPerAsk {
 		part := files[start:min(start+uploadURLsPerAsk, len(files))]
 		names := make([]string, len(part))

@@ -1,0 +1,18 @@
+package app
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+const barWidth = 30 // characters
+
+// pictureBar shows on w how many of total pictures are done, with the rate and the time left.
+func pictureBar(w io.Writer, doing string, total int) *progressbar.ProgressBar {
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(doing),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("pictures"),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionSetWidth(barWidth),
+		progressbar.OptionOnCompletion(func() { _, _ = fmt.Fprintln(w) }))
+}
