@@ -250,6 +250,41 @@ type Measure struct {
 	Value *float64 `json:"value,omitempty,omitzero"`
 }
 
+type MeasureError struct {
+	// Share of pictures whose interval holds the label's measure.
+	Confidence float64 `json:"confidence"`
+
+	// Pictures that it was fitted on.
+	Images int `json:"images"`
+
+	// Name of the measure.
+	Measure string `json:"measure"`
+
+	// In the measure's unit.
+	Offset float64 `json:"offset"`
+
+	// In the measure's unit.
+	Slope float64 `json:"slope"`
+
+	// Which pictures, and how.
+	Source string `json:"source"`
+
+	// Mean of p (1 - p) over the pixels inside the field of view, p the vessel
+	// probability on the canvas.
+	Statistic string `json:"statistic"`
+}
+
+// Views of the canvas whose probabilities are averaged. Absent: the canvas as it
+// is, one run.
+type ModelAveraging struct {
+	// Runs of the network a picture; the number of flips.
+	Cost int `json:"cost"`
+
+	// Views: the canvas as it is, or turned round left to right, top to bottom, or
+	// both.
+	Flips []string `json:"flips"`
+}
+
 // Raw little-endian float32 tensors: this input must give this output.
 type ModelGolden struct {
 	// Input corresponds to the JSON schema field "input".
@@ -300,6 +335,15 @@ type ModelManifest struct {
 	// Architecture corresponds to the JSON schema field "architecture".
 	Architecture string `json:"architecture,omitempty,omitzero"`
 
+	// Views of the canvas whose probabilities are averaged. Absent: the canvas as it
+	// is, one run.
+	Averaging *ModelAveraging `json:"averaging,omitempty,omitzero"`
+
+	// How far measures of this model lie from those of the observer's label: half
+	// width of the interval that holds the label's measure, offset + slope ·
+	// statistic.
+	Errors []MeasureError `json:"errors,omitempty,omitzero"`
+
 	// ONNX file beside this manifest.
 	File string `json:"file"`
 
@@ -335,6 +379,10 @@ type ModelManifest struct {
 
 	// TrainingData corresponds to the JSON schema field "training_data".
 	TrainingData []TrainingSet `json:"training_data"`
+
+	// Between which values the training pictures lie, margins included. A picture
+	// outside is named in its result's warnings.
+	TrainingRange []TrainingRange `json:"training_range,omitempty,omitzero"`
 
 	// Version corresponds to the JSON schema field "version".
 	Version string `json:"version"`
@@ -747,6 +795,18 @@ type Status struct {
 
 	// RFC 3339, UTC.
 	Since time.Time `json:"since,omitempty,omitzero"`
+}
+
+type TrainingRange struct {
+	// High corresponds to the JSON schema field "high".
+	High float64 `json:"high"`
+
+	// Low corresponds to the JSON schema field "low".
+	Low float64 `json:"low"`
+
+	// A measure; mean or standard deviation of a channel inside the field of view,
+	// grey levels; or canvas pixels per source pixel.
+	Statistic string `json:"statistic"`
 }
 
 type TrainingSet struct {

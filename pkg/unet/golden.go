@@ -29,13 +29,22 @@ func (s *Session) VerifyGolden(ctx context.Context) (Golden, error) {
 	if err != nil {
 		return result, err
 	}
+	if !s.enter() {
+		return result, fault.New(fault.Internal, "session-closed", "the session of %s is closed", s.model.Manifest.Name)
+	}
+	defer s.calls.Done()
 	n, height, width := g.InputShape[0], g.InputShape[2], g.InputShape[3]
 	size, each := inputChannels*height*width, len(want)/n
 	if g.InputShape[1] != inputChannels || g.OutputShape[0] != n || g.OutputShape[1] != len(s.model.Manifest.Output.Classes) || g.OutputShape[2] != height || g.OutputShape[3] != width {
 		return result, fault.New(fault.Invalid, "model-golden", "the golden tensors of %s have the shapes %v and %v, which do not fit each other or the classes", s.model.Manifest.Name, g.InputShape, g.OutputShape)
 	}
 	for i := range n {
-		out, err := s.Segment(ctx, Input{Width: width, Height: height, Data: input[i*size : (i+1)*size]})
+		in := Input{Width: width, Height: height, Data: input[i*size : (i+1)*size]}
+		if err := in.check(); err != nil {
+			return result, err
+		}
+		// The golden output is that of one run, whatever views the model averages.
+		out, err := s.segmentView(ctx, in)
 		if err != nil {
 			return result, err
 		}

@@ -142,17 +142,33 @@ func (s *Session) enter() bool {
 	return true
 }
 
-// Segment runs the network on one input. It blocks while all runs are taken, and returns early with ctx's error when ctx
-// ends; work that is under way is then broken off. An input that does not fit is a fault of kind Internal
-// ("network-input"), one that gives no finite probabilities of kind Invalid ("probabilities-not-finite").
-func (s *Session) Segment(ctx context.Context, in Input) (Output, error) {
+// check tells whether the network can take the input: a fault of kind Internal ("network-input") where it cannot.
+func (in Input) check() error {
 	if in.Width < sizeMultiple || in.Height < sizeMultiple || in.Width%sizeMultiple != 0 || in.Height%sizeMultiple != 0 || len(in.Data) != inputChannels*in.Width*in.Height {
-		return Output{}, fault.New(fault.Internal, "network-input", "the network takes three planes with sides that are multiples of %d, but got %d × %d pixels in %d values", sizeMultiple, in.Width, in.Height, len(in.Data))
+		return fault.New(fault.Internal, "network-input", "the network takes three planes with sides that are multiples of %d, but got %d × %d pixels in %d values", sizeMultiple, in.Width, in.Height, len(in.Data))
+	}
+	return nil
+}
+
+// Segment runs the network on one input, or on as many views of it as the model averages. It blocks while all runs are taken,
+// and returns early with ctx's error when ctx ends; work that is under way is then broken off. An input that does not fit is a
+// fault of kind Internal ("network-input"), one that gives no finite probabilities of kind Invalid ("probabilities-not-finite").
+func (s *Session) Segment(ctx context.Context, in Input) (Output, error) {
+	if err := in.check(); err != nil {
+		return Output{}, err
 	}
 	if !s.enter() {
 		return Output{}, fault.New(fault.Internal, "session-closed", "the session of %s is closed", s.model.Manifest.Name)
 	}
 	defer s.calls.Done()
+	if views := s.model.views(); len(views) > 1 || views[0] != (flip{}) {
+		return s.segmentAveraged(ctx, in, views)
+	}
+	return s.segmentView(ctx, in)
+}
+
+// segmentView runs the network once. The caller has entered.
+func (s *Session) segmentView(ctx context.Context, in Input) (Output, error) {
 	if s.batches != nil {
 		return s.segmentBatched(ctx, in)
 	}

@@ -193,6 +193,8 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) (*
 		return nil, fmt.Errorf("measuring the vessels: %w", err)
 	}
 	out.Result.Measures = measures(values, canvas.DiameterPx)
+	addErrors(out.Result.Measures, manifest.Errors, meanVariance(plane, mask))
+	out.Result.Warnings = append(out.Result.Warnings, outsideTraining(manifest.TrainingRange, norm, canvas.Scale(), out.Result.Measures)...)
 	out.Timings.Measures = took()
 	return nil, nil
 }
