@@ -3,8 +3,11 @@
 Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
 (rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
 interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma,
-with the picture's mean and deviation recomputed from its histogram) and after it (gain, offset, illumination,
-sharpness, noise).
+with the picture's mean and deviation recomputed from its histogram) and after it (channel mixing, gain, offset,
+illumination). Then the crop goes through another camera: softer optics (blur of many widths), a coarser sensor (shrunk
+and enlarged again), sharpening, noise. Label borders move a little, since no two observers draw them alike.
+
+Lengths in pixels are those of a field of view of 768 px; they grow with ``fov_px``.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .border import border_term
 from .canvas import canvas_mask, to_canvas
 from .data import Picture, class_planes
 
-LEVEL_FOV_PX = (512, 768, 1152)
+LEVEL_FACTORS = (2 / 3, 1.0, 1.5)
+"""Field-of-view widths of the levels, as factors of the canonical one."""
+
+REFERENCE_FOV_PX = 768.0
 _LEVEL_MARGIN_PX = 32
 
 
@@ -38,17 +45,31 @@ class AugmentConfig:
     channel_gain_factor: tuple[float, float] = (0.8, 1.25)
     offset: float = 0.3
     illumination: float = 0.5
-    blur_sigma_px: tuple[float, float] = (0.3, 1.8)
-    blur_share: float = 0.45
-    sharpen: tuple[float, float] = (0.2, 1.0)
-    sharpen_share: float = 0.2
+    mixing: float = 0.15
+    mixing_share: float = 0.3
+    blur_sigma_px: tuple[float, float] = (0.3, 2.2)
+    blur_share: float = 0.4
+    sensor_fov_px: tuple[float, float] = (400.0, 768.0)
+    sensor_share: float = 0.35
+    sharpen: tuple[float, float] = (0.2, 1.2)
+    sharpen_share: float = 0.25
     noise: float = 0.15
     grey_share: float = 0.05
+    label_shift: float = 0.15
+    label_share: float = 0.3
+
+    @property
+    def unit(self) -> float:
+        """Pixels of this canvas for a pixel of the reference canvas."""
+        return self.fov_px / REFERENCE_FOV_PX
 
 
 @dataclass
 class Level:
-    """A picture at one width: uint8 tensor [3 + C + 1, S, S] of RGB, class planes (0..255) and FOV mask (0 or 255)."""
+    """A picture at one width: uint8 tensor [3 + C + 2, S, S].
+
+    RGB, class planes (0..255), the border term of the weight map (0..255, see ``border.py``), FOV mask (0 or 255).
+    """
 
     fov_px: int
     planes: torch.Tensor
@@ -72,8 +93,23 @@ class Prepared:
         return mean.float(), var.sqrt().clamp(min=1.0).float()
 
 
-def prepare(key: str, dataset: str, picture: Picture, classes: Sequence[str], widths=LEVEL_FOV_PX) -> Prepared:
-    """Resamples a picture and its soft labels to every level."""
+def level_widths(fov_px: float) -> tuple[int, ...]:
+    """Field-of-view widths of the levels for a canonical width, pixels."""
+    return tuple(round(fov_px * f) for f in LEVEL_FACTORS)
+
+
+def prepare(
+    key: str,
+    dataset: str,
+    picture: Picture,
+    classes: Sequence[str],
+    widths: Sequence[int] = level_widths(768),
+    border_sigma_px: float = 0.0,
+) -> Prepared:
+    """Resamples a picture and its soft labels to every level.
+
+    ``border_sigma_px`` is the σ of the border term on the middle level (the canonical canvas); 0 leaves it out.
+    """
     target = class_planes(picture.labels, classes).transpose(1, 2, 0) * 255.0
     stacked = np.concatenate([picture.rgb.astype(np.float32), target], axis=2)
     levels = []
@@ -82,7 +118,12 @@ def prepare(key: str, dataset: str, picture: Picture, classes: Sequence[str], wi
         size = width + _LEVEL_MARGIN_PX
         canvas = to_canvas(stacked, picture.geometry, width, size)
         mask = canvas_mask(picture.geometry, width, size)
-        planes = np.concatenate([np.rint(canvas), mask[:, :, None] * 255.0], axis=2).clip(0, 255).astype(np.uint8)
+        border = np.zeros(mask.shape, dtype=np.float32)
+        if border_sigma_px > 0:
+            sigma = border_sigma_px * width / widths[len(widths) // 2]
+            border = border_term(canvas[:, :, 4:].max(axis=2) > 127.5, sigma)
+        extra = np.stack([border * 255.0, mask * 255.0], axis=2)
+        planes = np.concatenate([canvas, extra], axis=2).round().clip(0, 255).astype(np.uint8)
         levels.append(Level(width, torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))))
         inside = planes[mask][:, :3]
         histogram = np.stack([np.bincount(inside[:, c], minlength=256) for c in range(3)])
@@ -100,8 +141,8 @@ class Sampler:
         # Every data set is drawn equally often, however many pictures it has.
         self.groups = [[p for p in pictures if p.dataset == d] for d in sorted({p.dataset for p in pictures})]
 
-    def batch(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images [N, 3, s, s], soft class targets [N, C, s, s], FOV weights [N, 1, s, s]."""
+    def batch(self, size: int) -> tuple[torch.Tensor, ...]:
+        """Images [N, 3, s, s], soft class targets [N, C, s, s], FOV weights and border terms [N, 1, s, s]."""
         crops = [self._crop() for _ in range(size)]
         return tuple(torch.stack(part) for part in zip(*crops, strict=True))
 
@@ -117,13 +158,22 @@ class Sampler:
     def _index(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self.generator))
 
-    def _crop(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _crop(self) -> tuple[torch.Tensor, ...]:
         group = self.groups[self._index(len(self.groups))]
         picture = group[self._index(len(group))]
         planes = self._affine(picture)
         fov = (planes[-1:] > 127.5).float()
-        target = planes[3:-1] / 255.0
-        return self._colour(planes[:3], picture, fov), target, fov
+        target, border = planes[3:-2] / 255.0, planes[-2:-1] / 255.0
+        if self._chance(self.config.label_share):
+            target = self._redraw(target)
+        return self._camera(self._colour(planes[:3], picture, fov)) * fov, target, fov, border
+
+    def _redraw(self, target: torch.Tensor) -> torch.Tensor:
+        """Another observer's labels: every structure a little wider or narrower; class 0 takes the rest."""
+        shift = float(self._uniform(-self.config.label_shift, self.config.label_shift))
+        soft = gaussian_blur(target[1:], 0.7 * self.config.unit)
+        drawn = ((soft - 0.5 + shift) * 2.0 + 0.5).clamp(0, 1)
+        return torch.cat([(1 - drawn.sum(dim=0, keepdim=True)).clamp(0, 1), drawn])
 
     def _affine(self, picture: Prepared) -> torch.Tensor:
         c = self.config
@@ -176,20 +226,37 @@ class Sampler:
         if self._chance(c.grey_share):
             x = x[1:2].expand(3, -1, -1).clone()
 
-        if self._chance(c.blur_share):
-            x = gaussian_blur(x, float(self._uniform(*c.blur_sigma_px)))
-        if self._chance(c.sharpen_share):
-            x = x + self._uniform(*c.sharpen) * (x - gaussian_blur(x, float(self._uniform(0.7, 2.0))))
-
+        if self._chance(c.mixing_share):
+            x = torch.einsum("ij,jhw->ihw", torch.eye(3) + self._uniform(-c.mixing, c.mixing, (3, 3)), x)
         gain = self._factor(c.contrast_factor) * self._factor(c.channel_gain_factor, (3, 1, 1))
         offset = self._uniform(-c.offset, c.offset, (3, 1, 1))
         x = x * gain + offset
-        x = x * torch.exp(0.5 * c.illumination * self._lowpass(1)) + c.illumination * self._lowpass(3)
-        noise = float(self._uniform(0, c.noise))
-        grain = torch.randn(x.shape, generator=self.generator)
+        return x * torch.exp(0.5 * c.illumination * self._lowpass(1)) + c.illumination * self._lowpass(3)
+
+    def _camera(self, x: torch.Tensor) -> torch.Tensor:
+        c = self.config
+        if self._chance(c.blur_share):
+            x = gaussian_blur(x, c.unit * float(self._uniform(*c.blur_sigma_px)))
+        if self._chance(c.sensor_share):
+            x = self._sensor(x)
+        if self._chance(c.sharpen_share):
+            x = x + self._uniform(*c.sharpen) * (x - gaussian_blur(x, c.unit * float(self._uniform(0.7, 2.0))))
+        return x + self._grain(x.shape)
+
+    def _sensor(self, x: torch.Tensor) -> torch.Tensor:
+        """A picture with fewer pixels, its own grain, brought to the canvas as the product does it."""
+        c = self.config
+        size = max(16, round(x.shape[-1] * float(self._factor(c.sensor_fov_px)) / c.fov_px))
+        small = F.interpolate(x[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+        small = small + self._grain(small.shape)
+        return F.interpolate(small[None], size=x.shape[-2:], mode="bilinear", align_corners=False)[0]
+
+    def _grain(self, shape: torch.Size) -> torch.Tensor:
+        noise = float(self._uniform(0, self.config.noise))
+        grain = torch.randn(shape, generator=self.generator)
         if self._chance(0.5):
             grain = 2.0 * gaussian_blur(grain, 0.8)  # compressed and demosaiced pictures have coarse grain
-        return (x + noise * grain) * fov
+        return noise * grain
 
     def _lowpass(self, channels: int) -> torch.Tensor:
         coarse = torch.randn((1, channels, 4, 4), generator=self.generator) * self._uniform()

@@ -21,6 +21,9 @@ CANVAS_PX = 800
 FOV_DIAMETER_PX = 768
 """Diameter of the field of view on the canonical canvas, pixels."""
 
+_CANVAS_MULTIPLE_PX = 32  # networks halve a canvas up to five times
+_CANVAS_MARGIN_PX = 32
+
 _MIN_FOV_RADIUS_PX = 32.0
 _MIN_STD = 1.0  # grey levels: below this a channel carries no signal, and dividing by it would only raise noise
 
@@ -232,6 +235,11 @@ def canvas_mask(geometry: Geometry, fov_px: float = FOV_DIAMETER_PX, canvas_px: 
     scale = fov_px / (2.0 * geometry.radius)
     offset = (np.arange(canvas_px) + 0.5 - canvas_px / 2.0) / scale
     return geometry._inside(geometry.centre_x + offset, geometry.centre_y + offset)
+
+
+def canvas_size(fov_px: float) -> int:
+    """Width and height of the canvas for a field of view, pixels: a margin, and a multiple of 32."""
+    return -(-round(fov_px + _CANVAS_MARGIN_PX) // _CANVAS_MULTIPLE_PX) * _CANVAS_MULTIPLE_PX
 
 
 def normalise(canvas: np.ndarray, mask: np.ndarray) -> np.ndarray:

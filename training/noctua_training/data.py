@@ -7,7 +7,8 @@ Layouts that are recognised by what lies in the folder:
 - ``drive``: ``{training,test}/{images,1st_manual,mask}``, ``21_training.tif`` ↔ ``21_manual1.gif`` ↔
   ``21_training_mask.gif``.
 - ``folder``: any folder with ``images/`` and ``manual1/``, optional ``fov/``, paired by the stem of the picture, and an
-  optional ``split.csv`` with the columns ``stem,split`` (``fit``, ``validation`` or ``test``).
+  optional ``split.csv`` with the columns ``stem,split`` (``fit``, ``validation`` or ``test``). Masks of further classes
+  lie in ``classes/<name>/`` (``classes/artery/eye7.png``).
 
 Splits: ``fit`` (what gradients see), ``validation`` (epochs, thresholds), ``test`` (measured once, decides nothing);
 ``train`` is ``fit`` and ``validation`` together, the training split of the literature; ``all`` is everything.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ class Sample:
     image: Path
     labels: dict[str, Path]
     fov: Path | None
+    person: int = 0
+    """Number of the person (or of the group of pictures that must not be parted); folds part by it."""
 
     @property
     def key(self) -> str:
@@ -96,6 +99,31 @@ def find_samples(roots: Iterable[Path | str], split: str = "all") -> list[Sample
     return chosen
 
 
+def fit_and_validation(
+    roots: Iterable[Path | str], fold: tuple[int, int] | None = None, whole: bool = False
+) -> tuple[list[Sample], list[Sample]]:
+    """What gradients see, and what epochs and thresholds are chosen on.
+
+    ``fold`` (k, K) takes as validation the persons of the training split whose number modulo K is k, instead of the
+    usual ones. ``whole`` adds the test pictures to what gradients see: for measuring on *another* data set, never for
+    weights that are shipped or measured on this one.
+    """
+    roots = list(roots)
+    samples = find_samples(roots, "train")
+    if fold is not None:
+        k, count = fold
+        if not 0 <= k < count:
+            raise DataError(f"fold {k}/{count}: the number must be from 0 to {count - 1}")
+        samples = [replace(s, split="validation" if s.person % count == k else "fit") for s in samples]
+    fit = [s for s in samples if s.split == "fit"]
+    held_out = [s for s in samples if s.split == "validation"]
+    if whole:
+        fit += [s for s in find_samples(roots, "all") if s.split == "test"]
+    if not fit or not held_out:
+        raise DataError("nothing is left to train on, or to validate: give more pictures or another fold")
+    return sorted(fit, key=lambda s: s.key), held_out
+
+
 def in_split(sample: Sample, split: str) -> bool:
     """Whether a sample belongs to a split; ``train`` is ``fit`` and ``validation``."""
     return split == "all" or sample.split == split or (split == "train" and sample.split in ("fit", "validation"))
@@ -131,7 +159,7 @@ def _read_drive(root: Path) -> list[Sample]:
             # 39 and 40 are the last of the training half; no two pictures of DRIVE show the same eye.
             split = "test" if half == "test" else "validation" if int(number) >= 39 else "fit"
             fov = _one(folder / "mask", f"{image.stem}_mask")
-            samples.append(Sample(root.name, "drive", image.stem, split, image, {VESSEL: label}, fov))
+            samples.append(Sample(root.name, "drive", image.stem, split, image, {VESSEL: label}, fov, int(number)))
     return samples
 
 
@@ -149,9 +177,16 @@ def _read_folder(root: Path) -> list[Sample]:
         label = _one(root / "manual1", image.stem, "_1stHO", "_manual1", "_manual")
         if label is None:
             raise DataError(f"{image} has no label in manual1/: name it {image.stem}.png, or move the picture away")
+        labels = {VESSEL: label}
+        for folder in sorted(p for p in (root / "classes").glob("*") if p.is_dir()):
+            path = _one(folder, image.stem)
+            if path is None:
+                raise DataError(f"{image} has no mask of the class {folder.name}: add {folder / image.stem}.png")
+            labels[folder.name] = path
         fov = _one(root / "fov", image.stem, "_mask", "_fov")
         split = _split_of(layout, image.stem, index, len(images), table)
-        samples.append(Sample(root.name, layout, image.stem, split, image, {VESSEL: label}, fov))
+        person = _person(layout, image.stem, index, len(images))
+        samples.append(Sample(root.name, layout, image.stem, split, image, labels, fov, person))
     return samples
 
 
@@ -168,6 +203,12 @@ def _split_of(layout: str, stem: str, index: int, count: int, table: dict[str, s
         return "test" if number >= 6 else "validation" if number == 5 else "fit"
     # Nothing is known about persons here, so neighbours in name stay together: the last tenth validates.
     return "validation" if index >= count - max(1, count // 10) and count > 1 else "fit"
+
+
+def _person(layout: str, stem: str, index: int, count: int) -> int:
+    if layout in ("chase", "hrf"):
+        return int((_CHASE if layout == "chase" else _HRF).match(stem)[1])
+    return index * 10 // count  # ten blocks of neighbours, which may show one person
 
 
 def _split_table(path: Path) -> dict[str, str]:

@@ -19,12 +19,12 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from . import card
-from .canvas import CANVAS_PX, FOV_DIAMETER_PX, canvas_mask, detect_mask, fit_geometry, normalise, to_canvas
-from .data import find_samples, licence_of
-from .evaluate import choose_threshold
+from .canvas import canvas_mask, canvas_size, detect_mask, fit_geometry, normalise, to_canvas
+from .certainty import HeldOut, choose_threshold, fit_errors, look, own_samples, training_range
+from .data import licence_of
 from .model import ResidualBlock, parameter_count
-from .predict import open_model
-from .train import averaged_model, read_checkpoint
+from .predict import FLIPS, open_model
+from .train import BEST, averaged_model, read_checkpoint
 
 OPSET = 17
 INPUT_NAME = "image"
@@ -54,6 +54,8 @@ def folded(model: nn.Module) -> nn.Module:
     """A copy in which every batch norm of a residual block is folded into the convolution before it."""
     model = copy.deepcopy(model).eval().to(memory_format=torch.contiguous_format)
     for block in (m for m in model.modules() if isinstance(m, ResidualBlock)):
+        if not isinstance(block.norm1, nn.BatchNorm2d):
+            continue
         block.conv1, block.norm1 = fuse_conv_bn_eval(block.conv1, block.norm1), nn.Identity()
         block.conv2, block.norm2 = fuse_conv_bn_eval(block.conv2, block.norm2), nn.Identity()
     return model
@@ -101,7 +103,7 @@ def check_against_torch(model: nn.Module, path: Path, shapes=((1, 128, 128), (2,
     return worst
 
 
-def golden_input() -> tuple[np.ndarray, str]:
+def golden_input(fov_px: float) -> tuple[np.ndarray, str]:
     """Network input [1, 3, 128, 128] and where it comes from: the CC0 retina photograph, or a drawn stand-in."""
     try:
         from skimage import data
@@ -113,8 +115,9 @@ def golden_input() -> tuple[np.ndarray, str]:
         )
         rgb, origin = _drawn_retina(), "a drawn disc with dark branches"
     geometry = fit_geometry(detect_mask(rgb))
-    canvas = normalise(to_canvas(rgb, geometry), canvas_mask(geometry))
-    low = (CANVAS_PX - GOLDEN_PX) // 2
+    size = canvas_size(fov_px)
+    canvas = normalise(to_canvas(rgb, geometry, fov_px, size), canvas_mask(geometry, fov_px, size))
+    low = (size - GOLDEN_PX) // 2
     crop = canvas[None, :, low : low + GOLDEN_PX, low : low + GOLDEN_PX]
     return np.ascontiguousarray(crop, dtype="<f4"), origin
 
@@ -139,8 +142,17 @@ def export(
     data: Sequence[Path] | None,
     licence: str,
     note: str = "",
+    folds: Sequence[Path] = (),
+    flips: Sequence[str] = ("none",),
 ) -> Path:
-    """The ``export`` command. Returns the model folder; everything in it is checked before it returns."""
+    """The ``export`` command. Returns the model folder; everything in it is checked before it returns.
+
+    ``folds`` are runs of the same recipe on folds of the training split: threshold and errors then come from their
+    held-out pictures and the run's own, else from the run's own alone.
+    """
+    unknown = sorted(set(flips) - set(FLIPS))
+    if unknown or not flips:
+        raise ValueError(f"no flip {', '.join(unknown)}: choose from {', '.join(FLIPS)}")
     state = read_checkpoint(run / checkpoint)
     if threshold is None and not data:
         raise ValueError("no threshold: give --data with the validation pictures, or --threshold")
@@ -150,7 +162,9 @@ def export(
 
     write_onnx(model, out / "model.onnx")
     difference = check_against_torch(model, out / "model.onnx")
-    image, origin = golden_input()
+    fov_px = config["augment"]["fov_px"]
+    canvas_px = canvas_size(fov_px)
+    image, origin = golden_input(fov_px)
     with torch.no_grad():
         expected = Probabilities(model)(torch.from_numpy(image)).numpy().astype("<f4")
     (out / "golden_input.f32").write_bytes(image.tobytes())
@@ -171,14 +185,15 @@ def export(
             "name": INPUT_NAME,
             "layout": "NCHW",
             "channels": "RGB",
-            "width_px": CANVAS_PX,
-            "height_px": CANVAS_PX,
-            "fov_diameter_px": FOV_DIAMETER_PX,
+            "width_px": canvas_px,
+            "height_px": canvas_px,
+            "fov_diameter_px": fov_px,
             "resampling": "triangle-antialias",
             "normalisation": "fov-mean-std",
         },
         "output": {"name": OUTPUT_NAME, "activation": "softmax", "classes": classes},
         "threshold": 0.5 if threshold is None else threshold,
+        "averaging": {"flips": list(flips), "cost": len(flips)},
         "training_data": [_training_entry(s) for s in sets],
         "metrics": [],
         "golden": {
@@ -190,26 +205,29 @@ def export(
         },
     }
     write_manifest(out, manifest)
-    if threshold is None:
-        held_out = _validation_samples(data, sets)
-        manifest["threshold"], table = choose_threshold(open_model(out), held_out)
-        row = next(r for r in table if r["threshold"] == manifest["threshold"])
-        manifest["metrics"] = [
-            {
-                "set": f"{name} validation pictures",
-                "name": "dice",
-                "value": round(row[name], 4),
-                "protocol": "pooled inside the field of view, native resolution; "
-                "these pictures chose the threshold and the checkpoint",
-            }
-            for name in row
-            if name not in ("threshold", "mean")
-        ]
+    if data:
+        held_out, source = _held_out(out, run, folds, data, sets, flips)
+        if threshold is None:
+            manifest["threshold"], table = choose_threshold(held_out)
+            row = next(r for r in table if r["threshold"] == manifest["threshold"])
+            manifest["metrics"] = [
+                {
+                    "set": f"{name}, held-out pictures",
+                    "name": "dice",
+                    "value": round(row[name], 4),
+                    "protocol": f"pooled inside the field of view, native resolution; {source}; they chose it",
+                }
+                for name in row
+                if name not in ("threshold", "mean")
+            ]
+        manifest["errors"] = fit_errors(held_out, manifest["threshold"], source)
+        finest = config["augment"]["sensor_fov_px"][0]
+        manifest["training_range"] = training_range(own_samples(data, sets, "fit"), fov_px, canvas_px, finest)
         write_manifest(out, manifest)
     if state["history"]:
         from .train import draw_curves
 
-        draw_curves(state["history"], out / "curves.png")
+        draw_curves(state["history"], out / "curves.png", len(state["keys"]) / config["batch"])
     elif (run / "curves.png").is_file():
         shutil.copyfile(run / "curves.png", out / "curves.png")
     text = card.render(manifest, state, sets, table, origin, difference, note)
@@ -291,11 +309,27 @@ def _training_entry(entry: dict[str, Any]) -> dict[str, Any]:
     return line
 
 
-def _validation_samples(data: Sequence[Path], sets: Sequence[dict[str, Any]]):
-    """The very pictures that the run held out; refuses others."""
-    wanted = {f"{s['name']}/{stem}" for s in sets for stem in s["validation"]}
-    found = [s for s in find_samples(data, "validation") if s.key in wanted]
-    missing = sorted(wanted - {s.key for s in found})
-    if missing:
-        raise ValueError(f"validation pictures of the run are not in --data: {', '.join(missing)}")
-    return found
+def _held_out(
+    folder: Path,
+    run: Path,
+    folds: Sequence[Path],
+    data: Sequence[Path],
+    sets: Sequence[dict[str, Any]],
+    flips: Sequence[str],
+) -> tuple[list[HeldOut], str]:
+    """What the model says of its run's held-out pictures, and the fold runs of theirs; and where that comes from."""
+    segmenter = open_model(folder)
+    held_out = look(segmenter, own_samples(data, sets, "validation"))
+    source = f"{len(held_out)} held-out pictures of the run"
+    for fold in folds:
+        theirs = json.loads((fold / "samples.json").read_text(encoding="utf-8"))
+        network = open_model(fold / BEST)
+        if network.fov_px != segmenter.fov_px or network.classes != segmenter.classes:
+            raise ValueError(f"{fold} was trained with another field of view or other classes than {run}")
+        network.flips = tuple(flips)
+        held_out += look(network, own_samples(data, theirs, "validation"))
+    if folds:
+        source += (
+            f", and {len(held_out)} in all with those of {len(folds)} runs of the recipe on folds of the training split"
+        )
+    return held_out, source

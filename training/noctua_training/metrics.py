@@ -54,6 +54,15 @@ class PooledScores:
         best = int(np.argmax(dices))
         return float(grid[best]), dices[best]
 
+    def ece(self, bins: int = 15) -> float:
+        """Expected calibration error (Guo et al. 2017): |frequency − probability| over equal bins, weighted by size."""
+        both = (self.positive + self.negative).astype(np.float64)
+        value = (np.arange(BINS + 1) + 0.5).clip(max=BINS) / BINS
+        group = np.minimum((np.arange(BINS + 1) * bins) // BINS, bins - 1)
+        positive = np.bincount(group, self.positive, bins)
+        predicted = np.bincount(group, both * value, bins)
+        return _ratio(float(np.abs(positive - predicted).sum()), float(both.sum()))
+
     def summary(self, threshold: float) -> dict[str, float]:
         """All measures at one threshold, by the names that ``noctua evaluate --json`` uses."""
         tp, fp, tn, fn = self.counts(threshold)
@@ -63,6 +72,8 @@ class PooledScores:
             "auc": self.auc(),
             "sensitivity": _ratio(tp, tp + fn),
             "specificity": _ratio(tn, tn + fp),
+            "density": _ratio(tp + fp, tp + fp + tn + fn),
+            "label_density": _ratio(tp + fn, tp + fp + tn + fn),
             "mcc": _ratio(float(tp) * tn - float(fp) * fn, math.sqrt(product)),
         }
 

@@ -17,6 +17,7 @@ from .canvas import (
     FOV_DIAMETER_PX,
     Geometry,
     canvas_mask,
+    canvas_size,
     detect_mask,
     fit_geometry,
     normalise,
@@ -24,6 +25,10 @@ from .canvas import (
     to_source,
 )
 from .data import VESSEL, _pictures, read_rgb
+from .panels import write_panels
+
+FLIPS: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (2,), "vertical": (1,), "both": (1, 2)}
+"""Axes of [C, H, W] that a named flip turns round."""
 
 
 @dataclass
@@ -40,12 +45,19 @@ class Segmenter:
     network: Callable[[np.ndarray], np.ndarray]
     canvas_px: int = CANVAS_PX
     fov_px: float = FOV_DIAMETER_PX
+    flips: tuple[str, ...] = ("none",)
+    """Whose probabilities are averaged, names of ``FLIPS``; each is one more run of the network."""
 
     def canvas_probabilities(self, rgb: np.ndarray, geometry: Geometry) -> np.ndarray:
         """Class probabilities on the canonical canvas, float32 [C, canvas_px, canvas_px]."""
         mask = canvas_mask(geometry, self.fov_px, self.canvas_px)
         image = normalise(to_canvas(rgb, geometry, self.fov_px, self.canvas_px), mask)
-        return self.network(image[None])[0]
+        views = []
+        for name in self.flips:
+            axes = FLIPS[name]
+            view = self.network(np.ascontiguousarray(np.flip(image, axes))[None])[0]
+            views.append(np.flip(view, axes))
+        return views[0] if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
 
     def probability(self, rgb: np.ndarray, geometry: Geometry, name: str = VESSEL) -> np.ndarray:
         """Probability of one class on the photograph's own pixel grid, float32 [H, W], zero outside the FOV."""
@@ -85,6 +97,7 @@ def _open_folder(folder: Path) -> Segmenter:
         lambda image: session.run([output], {entry: image})[0],
         given["width_px"],
         given["fov_diameter_px"],
+        tuple(manifest.get("averaging", {}).get("flips", ["none"])),
     )
 
 
@@ -101,11 +114,20 @@ def _open_checkpoint(path: Path) -> Segmenter:
         x = torch.from_numpy(image).contiguous(memory_format=torch.channels_last)
         return model(x).softmax(dim=1).contiguous().numpy()
 
-    return Segmenter(path.stem, f"step {state['step']}", list(state["config"]["classes"]), 0.5, network)
+    config = state["config"]
+    fov_px = config["augment"]["fov_px"]
+    return Segmenter(
+        path.stem, f"step {state['step']}", list(config["classes"]), 0.5, network, canvas_size(fov_px), fov_px
+    )
 
 
-def predict_folder(segmenter: Segmenter, pictures: Sequence[Path], out: Path, threshold: float | None) -> int:
-    """Writes ``<out>/<stem>.png`` for every picture; a bad one is reported and the rest go on. Exit code 1 if any."""
+def predict_folder(
+    segmenter: Segmenter, pictures: Sequence[Path], out: Path, threshold: float | None, panels: bool = False
+) -> int:
+    """Writes ``<out>/<stem>.png`` for every picture; a bad one is reported and the rest go on. Exit code 1 if any.
+
+    ``panels`` adds ``<out>/panels/<stem>.png``: original, prediction, overlay.
+    """
     paths = [p for given in pictures for p in (_pictures(given) if given.is_dir() else [given])]
     if not paths:
         raise FileNotFoundError("no pictures found: give picture files, or folders with jpg, png or tif files")
@@ -120,6 +142,8 @@ def predict_folder(segmenter: Segmenter, pictures: Sequence[Path], out: Path, th
             rgb = read_rgb(path)
             mask = segmenter.mask(rgb, fit_geometry(detect_mask(rgb)), threshold)
             Image.fromarray(mask).save(out / f"{path.stem}.png")
+            if panels:
+                write_panels(out / "panels" / f"{path.stem}.png", rgb, None, mask > 0)
         except (OSError, ValueError) as fault:
             bad += 1
             print(f"{path}: {fault}", file=sys.stderr)

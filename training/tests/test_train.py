@@ -16,8 +16,8 @@ from noctua_training.augment import AugmentConfig, Sampler, prepare
 from noctua_training.canvas import fit_geometry
 from noctua_training.data import Picture
 from noctua_training.export import check_against_torch, golden_input, write_onnx
-from noctua_training.model import build, parameter_count
-from noctua_training.train import TrainConfig, Trainer, learning_rate, segmentation_loss
+from noctua_training.model import build
+from noctua_training.train import TrainConfig, Trainer, learning_rate, overfitting_from
 
 CLASSES = ("background", "vessel")
 
@@ -28,7 +28,7 @@ def pictures():
     for seed in range(3):
         rgb, vessels, fov = drawn(seed)
         picture = Picture(rgb, {"vessel": vessels}, fov, fit_geometry(fov))
-        prepared.append(prepare(f"drawn/{seed}", "drawn", picture, CLASSES, widths=(256, 384)))
+        prepared.append(prepare(f"drawn/{seed}", "drawn", picture, CLASSES, (256, 320, 384), border_sigma_px=4.0))
     return prepared
 
 
@@ -42,6 +42,7 @@ def config(**changes) -> TrainConfig:
         "ema_decay": 0.9,
         "checkpoint_every": 1000,
         "validate_every": 1000,
+        "precision": "fp32",
         "augment": AugmentConfig(crop_px=64, fov_px=320.0),
     }
     return TrainConfig(**(values | changes))
@@ -58,14 +59,15 @@ def test_few_steps_lower_the_loss(pictures, tmp_path):
     assert last < 0.7 * first, f"loss went from {first:.3f} to {last:.3f}"
 
 
-def test_resume_continues_exactly(pictures, tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"precision": "bf16", "arch": "w-net-tiny"}, {"loss": "border"}])
+def test_resume_continues_exactly(pictures, tmp_path, changes):
     """Bit-equal: the same machine, the same number of threads."""
-    whole = trainer(pictures, tmp_path / "whole", steps=12)
+    whole = trainer(pictures, tmp_path / "whole", steps=12, **changes)
     whole.run()
-    half = trainer(pictures, tmp_path / "half", steps=12)
+    half = trainer(pictures, tmp_path / "half", steps=12, **changes)
     half.run(until=5)
     torch.manual_seed(99)  # whatever the process did meanwhile
-    rest = trainer(pictures, tmp_path / "half", steps=12)
+    rest = trainer(pictures, tmp_path / "half", steps=12, **changes)
     rest.resume(tmp_path / "half" / "last.pt")
     rest.run()
     assert rest.step == whole.step == 12
@@ -90,7 +92,9 @@ def test_resume_refuses_another_recipe_or_other_pictures(pictures, tmp_path):
 
 def test_crops_are_what_they_say(pictures):
     sampler = Sampler(pictures, AugmentConfig(crop_px=96, fov_px=320.0), torch.Generator().manual_seed(4))
-    images, target, fov = sampler.batch(6)
+    images, target, fov, border = sampler.batch(6)
+    assert border.shape == fov.shape
+    assert 0.2 < border.max() <= 1
     assert images.shape == (6, 3, 96, 96)
     assert target.shape == (6, 2, 96, 96)
     assert fov.shape == (6, 1, 96, 96)
@@ -105,25 +109,6 @@ def test_crops_are_what_they_say(pictures):
     assert green[inside & (vessel > 0.9)].mean() < green[inside & (vessel < 0.1)].mean() - 0.5
 
 
-def test_loss_ignores_what_lies_outside():
-    logits, target = torch.randn(2, 2, 8, 8), torch.rand(2, 1, 8, 8)
-    target = torch.cat([1 - target, target], dim=1)
-    fov = torch.zeros(2, 1, 8, 8)
-    fov[:, :, 2:6, 2:6] = 1
-    loss = segmentation_loss(logits, target, fov, 0.5)
-    changed = torch.where(fov > 0, logits, torch.full_like(logits, 7.0))
-    assert torch.allclose(loss, segmentation_loss(changed, target, fov, 0.5))
-
-
-def test_loss_by_hand():
-    logits = torch.zeros(1, 2, 1, 2)  # probability ½ everywhere
-    target = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
-    fov = torch.ones(1, 1, 1, 2)
-    dice = 1 - (2 * 0.5 + 1) / (2 + 1)  # overlap ½, sum of both 1 + 1, smoothing 1
-    expected = float(np.log(2)) + 0.5 * dice
-    assert float(segmentation_loss(logits, target, fov, 0.5)) == pytest.approx(expected, abs=1e-6)
-
-
 def test_learning_rate_warms_up_and_falls_to_zero():
     c = config(steps=1000, warmup_steps=100, learning_rate=1.0)
     assert learning_rate(0, c) == pytest.approx(0.01)
@@ -132,16 +117,23 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert learning_rate(1000, c) == pytest.approx(0.0)
 
 
-def test_network_size():
-    assert parameter_count(build("res-unet", 2)) == 504_306
-    with pytest.raises(ValueError, match="choose one of"):
-        build("none", 2)
+def test_curves_that_part_are_overfitting():
+    def rows(train, held_out):
+        return [
+            {"step": 10 * i, "train_loss": a, "validation_loss": b}
+            for i, (a, b) in enumerate(zip(train, held_out, strict=True))
+        ]
+
+    assert overfitting_from(rows([3, 2, 1, 0.5], [3, 2, 2.3, 2.6])) == 10
+    assert overfitting_from(rows([3, 2, 1, 0.5], [3, 2, 1.5, 1.4])) is None
+    assert overfitting_from(rows([3, 2, 1, 0.5], [3, 2, 1.5, 1.51])) is None  # flat
+    assert overfitting_from(rows([3, 2, 2.1, 2.2], [3, 2, 2.3, 2.6])) is None  # both get worse: not overfitting
 
 
 def test_onnx_equals_torch(tmp_path):
     torch.manual_seed(3)
-    for classes in (2, 4):
-        model = build("res-unet", classes)
+    for arch, classes in (("res-unet", 2), ("res-unet", 4), ("res-unet-gn", 2), ("w-net-tiny", 2)):
+        model = build(arch, classes)
         with torch.no_grad():  # running statistics as after training, so that folding has something to fold
             model.train()(torch.randn(2, 3, 64, 64))
         write_onnx(model.eval(), tmp_path / "m.onnx")
@@ -149,7 +141,7 @@ def test_onnx_equals_torch(tmp_path):
 
 
 def test_golden_input_is_network_input():
-    image, origin = golden_input()
+    image, origin = golden_input(768.0)
     assert image.shape == (1, 3, 128, 128)
     assert image.dtype == np.dtype("<f4")
     assert np.isfinite(image).all()

@@ -1,0 +1,186 @@
+"""How certain a model's numbers are: threshold, intervals of the measures, range of what it was trained on.
+
+All of it comes from held-out pictures: those of the run itself, or those of runs of the same recipe on folds of the
+training split, which see every training picture once from outside.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from . import measures
+from .canvas import canvas_mask, to_canvas, to_source
+from .data import VESSEL, Sample, load
+from .degrade import DEGRADED, degrade
+from .evaluate import THRESHOLD_GRID
+from .metrics import PooledScores
+from .predict import Segmenter
+
+CONFIDENCE = 0.90
+
+_COLOUR_FACTOR = 1.4
+_CONTRAST_FACTOR = 1.5
+_VESSEL_FACTOR = 1.4
+_SCALE_FACTOR = 1.25
+"""How far beyond the training pictures the range goes; the augmentation goes at least as far."""
+
+
+@dataclass
+class HeldOut:
+    """What a network says of one held-out picture, as it is and degraded."""
+
+    sample: Sample
+    scores: dict[str, PooledScores]  # by way of degrading, "" is the picture as it is
+    probability: np.ndarray  # of vessel, on the canvas, of the picture as it is
+    label: np.ndarray  # on the canvas
+    fov: np.ndarray  # on the canvas
+    fov_px: float
+
+
+def look(segmenter: Segmenter, samples: Sequence[Sample]) -> list[HeldOut]:
+    """Runs the network over held-out pictures; refuses test pictures."""
+    if any(s.split == "test" for s in samples):
+        raise ValueError("test pictures must not decide anything: give validation pictures")
+    out = []
+    started = time.monotonic()
+    vessel = segmenter.classes.index(VESSEL)
+    for i, sample in enumerate(samples, 1):
+        picture = load(sample)
+        g = picture.geometry
+        scores, canvas = {}, None
+        for way in ("", *DEGRADED):
+            rgb, geometry = (picture.rgb, g) if not way else degrade(picture.rgb, g, way)
+            plane = segmenter.canvas_probabilities(rgb, geometry)[vessel]
+            canvas = plane if canvas is None else canvas
+            scores[way] = PooledScores()
+            # The canvas of a degraded picture is that of the picture: its label is compared on the picture's own grid.
+            scores[way].add(to_source(plane, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
+        label = to_canvas(picture.labels[VESSEL].astype(np.float32), g, segmenter.fov_px, segmenter.canvas_px) >= 0.5
+        fov = canvas_mask(g, segmenter.fov_px, segmenter.canvas_px)
+        out.append(HeldOut(sample, scores, canvas, label, fov, segmenter.fov_px))
+        left = (time.monotonic() - started) / i * (len(samples) - i)
+        print(f"\r{i}/{len(samples)} held-out pictures, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return out
+
+
+def choose_threshold(held_out: Sequence[HeldOut]) -> tuple[float, list[dict[str, float]]]:
+    """The threshold with the highest mean over the groups of the pooled Dice, and the whole table.
+
+    A group is a data set, as it is or degraded in one way: neither the set with the larger pictures nor the two
+    cameras of the training pictures decide alone.
+    """
+    groups: dict[str, PooledScores] = {}
+    for picture in held_out:
+        for way, scores in picture.scores.items():
+            groups.setdefault(f"{picture.sample.dataset} {way}".strip(), PooledScores()).merge(scores)
+    rows = []
+    for threshold in THRESHOLD_GRID:
+        dices = {name: g.dice(float(threshold)) for name, g in sorted(groups.items())}
+        rows.append({"threshold": float(threshold), **dices, "mean": float(np.mean(list(dices.values())))})
+    best = max(rows, key=lambda row: row["mean"])
+    return best["threshold"], rows
+
+
+def fit_errors(held_out: Sequence[HeldOut], threshold: float, source: str) -> list[dict[str, Any]]:
+    """Manifest entries: the half width of each measure's interval as offset + slope · mean p(1 − p).
+
+    |error| of the held-out pictures is fitted with coefficients that are not negative, and the line is scaled so that
+    it holds the share CONFIDENCE of them, with the correction for their finite number of split conformal prediction
+    (Vovk et al. 2005): the ⌈(n + 1)·0.9⌉-th smallest ratio.
+    """
+    errors: dict[str, list[float]] = {name: [] for name in measures.NAMES}
+    statistic = np.array([measures.mean_variance(h.probability, h.fov) for h in held_out])
+    for h in held_out:
+        ours = measures.measure(h.probability >= threshold, h.fov, h.fov_px)
+        theirs = measures.measure(h.label, h.fov, h.fov_px)
+        for name in measures.NAMES:
+            errors[name].append(abs(ours[name] - theirs[name]))
+    entries = []
+    for name in measures.NAMES:
+        error = np.array(errors[name])
+        known = np.isfinite(error)
+        offset, slope = interval_line(statistic[known], error[known])
+        entries.append(
+            {
+                "measure": name,
+                "confidence": CONFIDENCE,
+                "statistic": "mean-variance",
+                "offset": _rounded(offset),
+                "slope": _rounded(slope),
+                "images": int(known.sum()),
+                "source": source,
+            }
+        )
+    return entries
+
+
+def interval_line(statistic: np.ndarray, error: np.ndarray) -> tuple[float, float]:
+    """Offset and slope of the half width that holds the share CONFIDENCE of the errors."""
+    if len(error) == 0:
+        raise ValueError("no held-out picture has a measure: errors cannot be fitted")
+    # In units of the statistic's mean, so that both columns weigh alike.
+    scale = float(statistic.mean()) or 1.0
+    (offset, slope), _ = nnls(np.stack([np.ones_like(statistic), statistic / scale], axis=1), error)
+    line = offset + slope * statistic / scale
+    ratio = np.sort(error / np.maximum(line, 1e-12))
+    rank = min(len(ratio), math.ceil((len(ratio) + 1) * CONFIDENCE))
+    factor = float(ratio[rank - 1])
+    return factor * float(offset), factor * float(slope) / scale
+
+
+def training_range(
+    samples: Iterable[Sample], fov_px: float, canvas_px: int, finest_fov_px: float
+) -> list[dict[str, Any]]:
+    """Manifest entries: between which values the training pictures lie, widened by what augmentation adds.
+
+    ``finest_fov_px`` is the narrowest field of view, in pixels, that augmentation imitates.
+    """
+    seen: dict[str, list[float]] = {}
+    for sample in samples:
+        picture = load(sample)
+        mask = canvas_mask(picture.geometry, fov_px, canvas_px)
+        inside = to_canvas(picture.rgb, picture.geometry, fov_px, canvas_px)[mask]
+        label = to_canvas(picture.labels[VESSEL].astype(np.float32), picture.geometry, fov_px, canvas_px) >= 0.5
+        values = measures.measure(label, mask, fov_px)
+        row = {name: values[name] for name in (measures.AREA_DENSITY, measures.LENGTH_DENSITY)}
+        for i, colour in enumerate(("red", "green", "blue")):
+            row[f"mean-{colour}"] = float(inside[:, i].mean())
+            row[f"contrast-{colour}"] = float(inside[:, i].std())
+        row["canvas-scale"] = fov_px / (2 * picture.geometry.radius)
+        for name, value in row.items():
+            seen.setdefault(name, []).append(value)
+    factors = {"mean": _COLOUR_FACTOR, "contrast": _CONTRAST_FACTOR, "vessel": _VESSEL_FACTOR, "canvas": _SCALE_FACTOR}
+    entries = []
+    for name, values in seen.items():
+        factor = factors[name.split("-")[0]]
+        high = max(values) * factor
+        if name == "canvas-scale":
+            high = max(high, fov_px / finest_fov_px)
+        entries.append({"statistic": name, "low": _rounded(min(values) / factor), "high": _rounded(high)})
+    return entries
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def own_samples(data: Sequence[Path], sets: Sequence[dict[str, Any]], part: str) -> list[Sample]:
+    """The very pictures that a run held out (``validation``) or fitted (``fit``); refuses to go on without one."""
+    from .data import find_samples
+
+    wanted = {f"{s['name']}/{stem}" for s in sets for stem in s[part]}
+    found = [s for s in find_samples(data, "all") if s.key in wanted]
+    missing = sorted(wanted - {s.key for s in found})
+    if missing:
+        raise ValueError(f"pictures of the run are not in --data: {', '.join(missing)}")
+    return found
