@@ -29,23 +29,24 @@ def render(
         "device. Not meant for fluorescein angiograms, ultra-wide-field pictures, pictures without a visible round "
         "field of view, or anything but retinas; it does not notice by itself that a picture is none.",
         "## Input and output",
-        f"RGB photograph, field of view brought to {manifest['input']['fov_diameter_px']} px on a canvas of "
+        f"RGB photograph, field of view brought to {manifest['input']['fov_diameter_px']:g} px on a canvas of "
         f"{manifest['input']['width_px']} × {manifest['input']['height_px']} px (triangle filter with antialiasing), "
         "each channel normalised by mean and deviation inside the field of view. Output: softmax over "
         f"{', '.join(manifest['output']['classes'])}. A pixel is vessel from probability {manifest['threshold']:.2f}. "
-        "Label pixels at a canvas pixel were averaged in training, so on very thin vessels the probability is the "
-        "covered share.",
+        + _averaging_text(manifest),
         "## Network and training",
-        f"`{manifest['architecture']}`, {manifest['parameters']:,} weights, batch norm folded in the ONNX file. "
+        f"`{manifest['architecture']}`, {manifest['parameters']:,} weights. "
         f"{state['step']:,} of {config['steps']:,} steps, batch {config['batch']} crops of "
-        f"{config['augment']['crop_px']} px, AdamW {config['learning_rate']:g} with cosine decay, averaged weights "
-        f"(decay {config['ema_decay']:g}); cross-entropy with soft labels + {config['dice_weight']:g} Dice inside the "
-        f"field of view. {state['seconds'] / 60:.0f} minutes on two shared CPU cores. Augmentation: rotation, flips, "
-        "scale, stretch, gamma, gain, offset, low-frequency illumination, blur, sharpening, noise, sometimes one grey "
-        "channel; ranges in `training/noctua_training/augment.py`." + (f" {note}" if note else ""),
+        f"{config['augment']['crop_px']} px, {config['optimiser']} {config['learning_rate']:g} with cosine decay, "
+        f"averaged weights (decay {config['ema_decay']:g}), convolutions in {config['precision']}; loss "
+        f"`{config['loss']}` (`loss.py`) with soft labels inside the field of view. "
+        f"{state['seconds'] / 60:.0f} minutes on two shared CPU cores. Augmentation: rotation, flips, scale, stretch, "
+        "gamma, gain, offset, channel mixing, low-frequency illumination, blur of many widths, coarser sensors, "
+        "sharpening, noise, sometimes one grey channel, label borders that move; ranges in "
+        "`training/noctua_training/augment.py`." + (f" {note}" if note else ""),
         "![loss and validation Dice over the steps](curves.png)",
-        "The training loss is measured on augmented crops, the validation loss on whole untouched pictures, so the two "
-        "curves are not on one scale.",
+        "The training loss is measured on augmented crops, the test loss on whole held-out pictures, as they are and "
+        "degraded, so the two curves are not on one scale.",
         "## Data",
         _data_table(manifest, sets),
         "Test pictures (CHASE_DB1 11–14, HRF 06–15) decided nothing: not the checkpoint, not the threshold.",
@@ -57,13 +58,15 @@ def render(
         f"`golden_input.f32` is a crop of {golden_origin}, preprocessed as above; `golden_output.f32` is what PyTorch "
         f"gives for it. At export ONNX Runtime and PyTorch differed by at most {difference:.1e} on random inputs of "
         "three shapes.",
+        "## Errors and range",
+        _errors_text(manifest),
         "## Known weaknesses",
-        "- Two cameras only (Nidek NM-200-D, Canon CR-1), one observer each, two European centres. Not measured on any "
-        "other camera or group. An earlier network of a similar recipe kept its ranking of pixels on softer cameras "
-        "(AUC) but found fewer thin vessels there at its threshold; expect the same here until it is measured.\n"
-        "- The very thinnest vessels of pictures with more than 768 px across the field of view are below the canvas's "
-        "resolution.\n"
-        "- No quality or out-of-range alarm inside the model.",
+        "- Two cameras only (Nidek NM-200-D, Canon CR-1), one observer each, two European centres. How it does on a "
+        "camera that it was not trained on is measured by leaving one of the two out (`docs/accuracy.md`), not on a "
+        "third one.\n"
+        f"- Details of pictures with more than {manifest['input']['fov_diameter_px']:g} px across the field of view "
+        "are averaged before the network sees them.\n"
+        "- The intervals hold for pictures like those of the two cameras; elsewhere they are too narrow.",
     ]
     return with_metrics("\n\n".join(parts) + "\n", manifest)
 
@@ -105,14 +108,40 @@ def _data_table(manifest: dict[str, Any], sets: Sequence[dict[str, Any]]) -> str
     return "\n".join(lines)
 
 
+def _averaging_text(manifest: dict[str, Any]) -> str:
+    flips = manifest.get("averaging", {}).get("flips", ["none"])
+    if len(flips) == 1:
+        return "One run of the network a picture."
+    return f"The probabilities of {len(flips)} views are averaged ({', '.join(flips)}): {len(flips)} runs a picture."
+
+
+def _errors_text(manifest: dict[str, Any]) -> str:
+    lines = []
+    if manifest.get("errors"):
+        first = manifest["errors"][0]
+        lines += [
+            f"Half width of the {first['confidence']:.0%} interval of a measure: offset + slope · mean of p (1 − p) "
+            f"inside the field of view. Fitted on {first['images']} pictures ({first['source']}).",
+            "",
+            "| measure | offset | slope |",
+            "|---|---|---|",
+        ]
+        lines += [f"| {e['measure']} | {e['offset']:g} | {e['slope']:g} |" for e in manifest["errors"]]
+        lines.append("")
+    if manifest.get("training_range"):
+        lines += ["Pictures outside these ranges get a warning:", "", "| statistic | from | to |", "|---|---|---|"]
+        lines += [f"| {r['statistic']} | {r['low']:g} | {r['high']:g} |" for r in manifest["training_range"]]
+    return "\n".join(lines) or "Not fitted."
+
+
 def _threshold_text(manifest: dict[str, Any], table: Sequence[dict[str, float]]) -> str:
     if not table:
         return f"{manifest['threshold']:.2f}, given by hand at export."
     names = [k for k in table[0] if k not in ("threshold", "mean")]
     near = [r for r in table if abs(r["threshold"] - manifest["threshold"]) <= 0.101 or r["threshold"] in (0.3, 0.5)]
     lines = [
-        "Highest mean over the data sets of the pooled Dice at native resolution, on the validation pictures "
-        "alone, grid 0.20 … 0.70 in steps of 0.02:",
+        "Highest mean of the pooled Dice over the data sets, as they are (native resolution) and degraded (on the "
+        "canvas), on held-out training pictures alone, grid 0.20 … 0.70 in steps of 0.02:",
         "",
         "| threshold | " + " | ".join(names) + " | mean |",
         "|---" * (len(names) + 2) + "|",

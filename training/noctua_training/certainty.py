@@ -39,7 +39,7 @@ class HeldOut:
     """What a network says of one held-out picture, as it is and degraded."""
 
     sample: Sample
-    scores: dict[str, PooledScores]  # by way of degrading, "" is the picture as it is
+    scores: dict[str, PooledScores]  # by way of degrading, on the canvas; "" is the picture as it is, on its own pixels
     probability: np.ndarray  # of vessel, on the canvas, of the picture as it is
     label: np.ndarray  # on the canvas
     fov: np.ndarray  # on the canvas
@@ -56,16 +56,15 @@ def look(segmenter: Segmenter, samples: Sequence[Sample]) -> list[HeldOut]:
     for i, sample in enumerate(samples, 1):
         picture = load(sample)
         g = picture.geometry
-        scores, canvas = {}, None
-        for way in ("", *DEGRADED):
-            rgb, geometry = (picture.rgb, g) if not way else degrade(picture.rgb, g, way)
-            plane = segmenter.canvas_probabilities(rgb, geometry)[vessel]
-            canvas = plane if canvas is None else canvas
-            scores[way] = PooledScores()
-            # The canvas of a degraded picture is that of the picture: its label is compared on the picture's own grid.
-            scores[way].add(to_source(plane, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
         label = to_canvas(picture.labels[VESSEL].astype(np.float32), g, segmenter.fov_px, segmenter.canvas_px) >= 0.5
         fov = canvas_mask(g, segmenter.fov_px, segmenter.canvas_px)
+        canvas = segmenter.canvas_probabilities(picture.rgb, g)[vessel]
+        scores = {"": PooledScores()}
+        scores[""].add(to_source(canvas, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
+        for way in DEGRADED:
+            rgb, geometry = degrade(picture.rgb, g, way)
+            scores[way] = PooledScores()
+            scores[way].add(segmenter.canvas_probabilities(rgb, geometry)[vessel], label, fov)
         out.append(HeldOut(sample, scores, canvas, label, fov, segmenter.fov_px))
         left = (time.monotonic() - started) / i * (len(samples) - i)
         print(f"\r{i}/{len(samples)} held-out pictures, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
