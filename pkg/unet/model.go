@@ -68,6 +68,9 @@ func LoadModelFS(files fs.FS, origin string) (*Model, error) {
 	return &Model{Origin: origin, Manifest: *manifest, files: files, onnx: onnx}, nil
 }
 
+// Bytes is the size of the ONNX file.
+func (m *Model) Bytes() int64 { return int64(len(m.onnx)) }
+
 func validateManifest(raw []byte) error {
 	v, err := schemas.Default()
 	if err != nil {

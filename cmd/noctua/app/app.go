@@ -42,7 +42,8 @@ type commandLine struct {
 	Status   statusCommand   `cmd:"" help:"Show how many images are received, pending, done, duplicate, quarantined and failed."`
 	Demo     demoCommand     `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
 	Predict  predictCommand  `cmd:"" help:"Segment pictures or DICOM files without servers."`
-	Evaluate evaluateCommand `cmd:"" help:"Compare the model with a labelled data set."`
+	Evaluate evaluateCommand `cmd:"" help:"Compare models with labelled data sets."`
+	Model    modelCommand    `cmd:"" help:"Install, list, choose and remove models."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

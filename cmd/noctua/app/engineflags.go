@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"github.com/noctua-screening/noctua/models"
@@ -13,9 +12,8 @@ import (
 	"github.com/noctua-screening/noctua/services/segment"
 )
 
-// engineFlags say which network runs on what.
-type engineFlags struct {
-	Model          string        `help:"Folder of a model (model.onnx, manifest.json) instead of the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
+// runtimeFlags say what networks run on.
+type runtimeFlags struct {
 	OnnxRuntime    string        `name:"onnxruntime" help:"ONNX Runtime library instead of the one that make deps fetched." env:"NOCTUA_ONNXRUNTIME" placeholder:"FILE"`
 	Provider       string        `help:"Execution provider: cpu, cuda, tensorrt, openvino, or auto (a GPU where there is one)." enum:"cpu,cuda,tensorrt,openvino,auto" default:"cpu" env:"NOCTUA_PROVIDER"`
 	Batch          int           `help:"Pictures that go through the network together; 0: 1." default:"0" env:"NOCTUA_BATCH"`
@@ -25,28 +23,62 @@ type engineFlags struct {
 	Device         int           `help:"Number of the GPU." default:"0" env:"NOCTUA_DEVICE"`
 }
 
-func (f engineFlags) config(shipped fs.FS) segment.EngineConfig {
-	return segment.EngineConfig{
-		ModelDir: f.Model, Model: shipped, Library: f.OnnxRuntime,
-		Run: unet.Config{Provider: unet.Provider(f.Provider), Batch: f.Batch, BatchWait: f.BatchWait,
-			ConcurrentRuns: f.ConcurrentRuns, IntraOpThreads: f.Threads, DeviceID: f.Device},
-	}
+// engineFlags say which network runs on what, where models come from folders alone.
+type engineFlags struct {
+	Model        string `help:"Folder of a model (model.onnx, manifest.json) instead of the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
+	runtimeFlags `embed:""`
 }
 
-// open loads the network and says on w when it runs on something else than was asked for.
+// open loads the network of the flags.
 func (f engineFlags) open(ctx context.Context, w io.Writer) (*segment.Engine, error) {
+	return f.runtimeFlags.open(ctx, w, chosenModel{dir: f.Model})
+}
+
+// installedModelFlags say which network runs on what, where a data folder may hold installed models.
+type installedModelFlags struct {
+	Model        string `help:"Model: a folder (model.onnx, manifest.json), the name of an installed model, or shipped. Default: the one chosen by noctua model use, else shipped." env:"NOCTUA_MODEL" placeholder:"MODEL"`
+	Data         string `help:"Data folder: all state lies here, and installed models." default:"./noctua-data" env:"NOCTUA_DATA" placeholder:"DIR"`
+	runtimeFlags `embed:""`
+}
+
+// open loads the network of the flags.
+func (f installedModelFlags) open(ctx context.Context, w io.Writer) (*segment.Engine, error) {
+	m, err := chooseModel(f.Data, f.Model)
+	if err != nil {
+		return nil, err
+	}
+	return f.runtimeFlags.open(ctx, w, m)
+}
+
+// open loads a network, and says on w which one where it is not the shipped one, and when it runs on something else than was asked
+// for.
+func (f runtimeFlags) open(ctx context.Context, w io.Writer, m chosenModel) (*segment.Engine, error) {
 	shipped, err := models.Files()
 	if err != nil {
 		return nil, err
 	}
-	engine, err := segment.OpenEngine(ctx, f.config(shipped))
+	engine, err := segment.OpenEngine(ctx, segment.EngineConfig{
+		ModelDir: m.dir, Model: shipped, Library: f.OnnxRuntime,
+		Run: unet.Config{Provider: unet.Provider(f.Provider), Batch: f.Batch, BatchWait: f.BatchWait,
+			ConcurrentRuns: f.ConcurrentRuns, IntraOpThreads: f.Threads, DeviceID: f.Device},
+	})
 	if err != nil {
 		return nil, err
 	}
-	if note := engine.Info().Note; note != "" {
-		if _, err := fmt.Fprintf(w, "noctua: %s\n", note); err != nil {
-			return nil, errors.Join(err, engine.Close())
+	say := func(format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "noctua: "+format+"\n", args...)
 		}
+	}
+	if m.dir != "" {
+		manifest := engine.Model().Manifest
+		say("model %s %s (SHA-256 %.12s) from %s%s", manifest.Name, manifest.Version, manifest.Sha256, m.dir, m.why())
+	}
+	if note := engine.Info().Note; note != "" {
+		say("%s", note)
+	}
+	if err != nil {
+		return nil, errors.Join(err, engine.Close())
 	}
 	return engine, nil
 }

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
@@ -17,25 +20,51 @@ import (
 	"github.com/noctua-screening/noctua/services/segment/evaluation"
 )
 
-// evaluateCommand compares the model with the labels of a data set, by the code that screens at night.
+// evaluateCommand compares models with the labels of data sets, by the code that screens at night.
 type evaluateCommand struct {
-	engineFlags `embed:""`
-	Split       string `help:"Part of the data set: train, test or all." enum:"train,test,all" default:"all"`
-	JSON        bool   `help:"Print JSON instead of the table."`
-	CSV         string `name:"csv" help:"Write a line a picture to this file." placeholder:"FILE"`
-	Figure      string `help:"Where to write the figure (PNG); with --json none is written unless this is given." placeholder:"FILE"`
-	Dataset     string `arg:"" help:"Folder of a data set: CHASE_DB1, HRF, DRIVE, or any with images/, manual1/ and, if there is one, fov/."`
+	runtimeFlags `embed:""`
+	Model        []string `help:"Model: a folder, the name of an installed model, or shipped. Give it again to compare several." env:"NOCTUA_MODEL" sep:"none" placeholder:"MODEL"`
+	Data         string   `help:"Data folder with the installed models." default:"./noctua-data" env:"NOCTUA_DATA" placeholder:"DIR"`
+	Split        string   `help:"Part of the data set: train, test or all." enum:"train,test,all" default:"all"`
+	JSON         bool     `help:"Print JSON instead of the table: an object, or an array of several data sets or models."`
+	CSV          string   `name:"csv" help:"Write a line a picture to this file." placeholder:"FILE"`
+	Figure       string   `help:"Where to write the figure (PNG); with --json none is written unless this is given." placeholder:"FILE"`
+	Overlays     string   `help:"Write a PNG a picture into this folder: hits, misses and false vessels on the photograph." placeholder:"DIR"`
+	Datasets     []string `arg:"" name:"dataset" help:"Folder of a data set: CHASE_DB1, HRF, DRIVE, FIVES, or any with images/, manual1/ and, if there is one, fov/."`
 }
 
 const defaultFigure = "noctua-evaluation.png"
 
 // Run evaluates, prints the figures and draws them.
-func (c *evaluateCommand) Run(inv *invocation) (err error) {
-	set, err := evaluation.Find(c.Dataset, evaluation.Split(c.Split))
+func (c *evaluateCommand) Run(inv *invocation) error {
+	sets := make([]*evaluation.Dataset, len(c.Datasets))
+	for i, dir := range c.Datasets {
+		set, err := evaluation.Find(dir, evaluation.Split(c.Split))
+		if err != nil {
+			return err
+		}
+		sets[i] = set
+	}
+	models, err := chooseModels(c.Data, c.Model)
 	if err != nil {
 		return err
 	}
-	engine, err := c.open(inv.ctx, inv.err)
+	// By data set, then by model: what is compared stands together.
+	reports := make([][]*evaluation.Report, len(sets))
+	for _, m := range models {
+		if err := c.evaluateModel(inv, m, sets, len(models), reports); err != nil {
+			return err
+		}
+	}
+	for _, ofSet := range reports {
+		evaluation.Compare(ofSet)
+	}
+	return c.write(inv, reports)
+}
+
+// evaluateModel adds a report of each data set. The model is in memory only as long.
+func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*evaluation.Dataset, models int, reports [][]*evaluation.Report) (err error) {
+	engine, err := c.open(inv.ctx, inv.err, m)
 	if err != nil {
 		return err
 	}
@@ -44,24 +73,57 @@ func (c *evaluateCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	bar := pictureBar(inv.err, "evaluating", len(set.Items))
-	report, err := evaluation.Evaluate(inv.ctx, set, evaluation.Options{
-		Segmenter:   evaluation.ForAnalyser(analyser),
-		ReadPicture: func(path string) (*raster.RGB, error) { return pixel.ReadPicture(path, pixel.Limits{}) },
-		ReadMask:    func(path string) (*raster.Mask, error) { return pixel.ReadMask(path, pixel.Limits{}) },
-		Parallel:    engine.Info().ConcurrentRuns,
-		Progress:    func(int, int) { _ = bar.Add(1) }, // only a picture
-	})
-	if err != nil {
-		return err
+	manifest := engine.Model().Manifest
+	name := evaluation.Model{Name: manifest.Name, Version: manifest.Version, SHA256: manifest.Sha256, Threshold: manifest.Threshold, Bytes: engine.Model().Bytes()}
+	for i, set := range sets {
+		bar := pictureBar(inv.err, "evaluating "+filepath.Base(set.Dir)+" with "+manifest.Name, len(set.Items))
+		options := evaluation.Options{
+			Segmenter:   evaluation.ForAnalyser(analyser),
+			ReadPicture: func(path string) (*raster.RGB, error) { return pixel.ReadPicture(path, pixel.Limits{}) },
+			ReadMask:    func(path string) (*raster.Mask, error) { return pixel.ReadMask(path, pixel.Limits{}) },
+			Model:       name,
+			Parallel:    engine.Info().ConcurrentRuns,
+			Progress:    func(int, int) { _ = bar.Add(1) }, // only a picture
+			Sheet:       c.Figure != "" || !c.JSON,
+		}
+		if c.Overlays != "" {
+			dir := filepath.Join(c.Overlays, partOf(set.Dir, name, len(sets), models))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fault.Wrap(fault.Invalid, "output-unwritable", err, "%s cannot be made", dir)
+			}
+			options.Overlay = func(p evaluation.Picture, overlay image.Image) error {
+				return writeOutput(filepath.Join(dir, p.Name+".png"), func(w io.Writer) error { return png.Encode(w, overlay) })
+			}
+		}
+		report, err := evaluation.Evaluate(inv.ctx, set, options)
+		if err != nil {
+			return err
+		}
+		reports[i] = append(reports[i], report)
 	}
-	return c.write(inv, report)
+	return nil
+}
+
+// partOf names what belongs to one report where there are several: the data set, the model, or both; "" where there is one.
+func partOf(dataset string, m evaluation.Model, datasets, models int) string {
+	var parts []string
+	if datasets > 1 {
+		parts = append(parts, filepath.Base(filepath.Clean(dataset)))
+	}
+	if models > 1 {
+		parts = append(parts, fmt.Sprintf("%s-%.8s", m.Name, m.SHA256))
+	}
+	return strings.Join(parts, "-")
 }
 
 // write prints the figures and writes the files that were asked for.
-func (c *evaluateCommand) write(inv *invocation, report *evaluation.Report) error {
+func (c *evaluateCommand) write(inv *invocation, reports [][]*evaluation.Report) error {
+	var all []*evaluation.Report
+	for _, ofSet := range reports {
+		all = append(all, ofSet...)
+	}
 	if c.CSV != "" {
-		if err := writeOutput(c.CSV, func(w io.Writer) error { return evaluation.WriteCSV(w, report) }); err != nil {
+		if err := writeOutput(c.CSV, func(w io.Writer) error { return evaluation.WriteCSV(w, all...) }); err != nil {
 			return err
 		}
 	}
@@ -69,20 +131,52 @@ func (c *evaluateCommand) write(inv *invocation, report *evaluation.Report) erro
 	if figure == "" && !c.JSON {
 		figure = defaultFigure
 	}
-	if figure != "" {
-		if err := writeOutput(figure, func(w io.Writer) error { return evaluation.WriteFigure(w, report) }); err != nil {
+	var figures []string
+	for _, r := range all {
+		if figure == "" {
+			break
+		}
+		path := figure
+		if part := partOf(r.Dataset, r.Model, len(reports), len(reports[0])); part != "" {
+			extension := filepath.Ext(figure)
+			path = strings.TrimSuffix(figure, extension) + "-" + part + extension
+		}
+		if err := writeOutput(path, func(w io.Writer) error { return evaluation.WriteFigure(w, r) }); err != nil {
 			return err
 		}
+		figures = append(figures, path)
 	}
 	if c.JSON {
 		encoder := json.NewEncoder(inv.out)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(report)
+		if len(all) == 1 {
+			return encoder.Encode(all[0])
+		}
+		return encoder.Encode(all)
 	}
-	if err := evaluation.WriteTable(inv.out, report); err != nil {
-		return err
+	for _, ofSet := range reports {
+		for _, r := range ofSet {
+			if err := evaluation.WriteTable(inv.out, r); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(inv.out); err != nil {
+				return err
+			}
+		}
+		if len(ofSet) < 2 {
+			continue
+		}
+		if err := evaluation.WriteComparison(inv.out, ofSet); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(inv.out); err != nil {
+			return err
+		}
 	}
-	_, err := fmt.Fprintf(inv.out, "\nFigure: %s\n", figure)
+	if c.Overlays != "" {
+		figures = append(figures, c.Overlays)
+	}
+	_, err := fmt.Fprintf(inv.out, "Figures: %s\n", strings.Join(figures, ", "))
 	return err
 }
 

@@ -14,10 +14,10 @@ import (
 
 // predictCommand analyses files of this machine without servers.
 type predictCommand struct {
-	engineFlags `embed:""`
-	Out         string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
-	JSON        bool     `help:"Print JSON: one object a file."`
-	Paths       []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF), DICOM files, or folders of them." name:"picture"`
+	installedModelFlags `embed:""`
+	Out                 string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
+	JSON                bool     `help:"Print JSON: one object a file."`
+	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF), DICOM files, or folders of them." name:"picture"`
 }
 
 // predicted is the JSON of one file.

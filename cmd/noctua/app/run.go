@@ -26,11 +26,10 @@ import (
 // runCommand runs everything in one process. It differs from the separate services in one thing alone: the servers are
 // embedded.
 type runCommand struct {
-	engineFlags `embed:""`
-	ingestFlags `embed:""`
-	reportFlags `embed:""`
-	Data        string `help:"Data folder: all state lies here." default:"./noctua-data" env:"NOCTUA_DATA" placeholder:"DIR"`
-	S3Listen    string `name:"s3-listen" help:"Address of the embedded S3 server." default:"127.0.0.1:8421" env:"NOCTUA_S3_LISTEN"`
+	installedModelFlags `embed:""`
+	ingestFlags         `embed:""`
+	reportFlags         `embed:""`
+	S3Listen            string `name:"s3-listen" help:"Address of the embedded S3 server." default:"127.0.0.1:8421" env:"NOCTUA_S3_LISTEN"`
 }
 
 // Defaults of addresses: where they are taken by another program, any free port will do, since clients read endpoint.json.
@@ -52,10 +51,9 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	if c.Data, err = filepath.Abs(c.Data); err != nil {
 		return fmt.Errorf("finding the data folder: %w", err)
 	}
-	if c.Model != "" {
-		if c.Model, err = filepath.Abs(c.Model); err != nil {
-			return fmt.Errorf("finding the model: %w", err)
-		}
+	model, err := chooseModel(c.Data, c.Model)
+	if err != nil {
+		return err
 	}
 	lock, err := lockDataDir(c.Data)
 	if err != nil {
@@ -73,7 +71,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 
-	engine, servers, err := c.start(inv, keys)
+	engine, servers, err := c.start(inv, model, keys)
 	if err != nil {
 		return err
 	}
@@ -111,12 +109,12 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 }
 
 // start loads the network while the servers start.
-func (c *runCommand) start(inv *invocation, keys secrets) (*segment.Engine, *embedded.Servers, error) {
+func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*segment.Engine, *embedded.Servers, error) {
 	var engine *segment.Engine
 	var servers *embedded.Servers
 	group, ctx := errgroup.WithContext(inv.ctx)
 	group.Go(func() (err error) {
-		engine, err = c.engineFlags.open(ctx, inv.err)
+		engine, err = c.runtimeFlags.open(ctx, inv.err, model)
 		return err
 	})
 	group.Go(func() (err error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 	"github.com/noctua-screening/noctua/services/segment"
 )
 
@@ -19,22 +21,41 @@ func (s analyserSegmenter) Segment(ctx context.Context, picture *raster.RGB) (*S
 	if err != nil {
 		return nil, err
 	}
-	out := &Segmentation{}
+	out := &Segmentation{Inference: analysis.Timings.Inference, Density: statedDensity(analysis.Result.Measures)}
+	reason := ""
 	if !analysis.Measured() {
-		out.Refused = "ungradable"
+		reason = "ungradable"
 		if w := analysis.Result.Warnings; len(w) > 0 {
-			out.Refused = w[len(w)-1].Text
+			reason = w[len(w)-1].Text
 		}
 	}
 	if analysis.Result.FOV != nil {
 		out.FOV = analysis.Canvas.FOV.Mask()
 	}
-	if !analysis.Measured() || analysis.Probability == nil {
+	if analysis.Probability == nil {
+		out.Refused = reason
 		return out, nil
 	}
+	out.Ungradable = reason
 	if out.Probability, err = analysis.ProbabilityMap(); err != nil {
 		return nil, err
 	}
 	out.Mask, err = analysis.Mask()
 	return out, err
+}
+
+// statedDensity finds the vessel area density among the measures of a result.
+func statedDensity(measures []record.Measure) *Stated {
+	for _, m := range measures {
+		if m.Name != vessel.AreaDensity || m.Value == nil {
+			continue
+		}
+		s := &Stated{Value: *m.Value}
+		if m.Error != nil {
+			low, high := *m.Value-*m.Error, *m.Value+*m.Error
+			s.Low, s.High = &low, &high
+		}
+		return s
+	}
+	return nil
 }

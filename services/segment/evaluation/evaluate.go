@@ -3,7 +3,9 @@ package evaluation
 import (
 	"context"
 	"fmt"
+	"image"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,8 +18,19 @@ type Segmentation struct {
 	Probability *raster.Plane // of vessel, [0, 1]
 	Mask        *raster.Mask  // by the segmenter's own threshold
 	FOV         *raster.Mask  // the field of view that the segmenter found
-	// Refused says why the segmenter gives no vessels, "" where it does. The rest may be nil then.
+	Density     *Stated       // the vessel area density that the segmenter states, nil where it states none
+	Inference   time.Duration // inside the network; 0 where that is not known
+	// Ungradable says why the segmenter would give this picture no figures, "" where it would. What it has found is scored all
+	// the same.
+	Ungradable string
+	// Refused says why the segmenter gives no vessels at all, "" where it does. The rest may be nil then.
 	Refused string
+}
+
+// Stated is a value with its 90 % interval, where it is stated with one.
+type Stated struct {
+	Value     float64
+	Low, High *float64 // both or none
 }
 
 // Segmenter finds vessels. It must be safe for concurrent use where Options.Parallel is over 1.
@@ -30,8 +43,15 @@ type Options struct {
 	Segmenter   Segmenter                               // required
 	ReadPicture func(path string) (*raster.RGB, error)  // required
 	ReadMask    func(path string) (*raster.Mask, error) // required; foreground where the label is over 127
-	// Parallel is the number of pictures under way at once; 0 is 1. Each takes up to about 20 bytes a pixel.
+	// Model names the segmenter in the report.
+	Model Model
+	// Parallel is the number of pictures under way at once; 0 is 1. Each takes up to about 40 bytes a pixel.
 	Parallel int
+	// Overlay, when set, takes the overlay of each picture: hits, misses and false vessels on the photograph. It must be safe
+	// for concurrent use where Parallel is over 1.
+	Overlay func(picture Picture, overlay image.Image) error
+	// Sheet keeps small overlays in the report for WriteFigure.
+	Sheet bool
 	// Progress, when set, is called after each picture, never from two goroutines at once.
 	Progress func(done, total int)
 }
@@ -41,15 +61,39 @@ type Report struct {
 	Dataset  string `json:"dataset"` // folder
 	Layout   Layout `json:"layout"`
 	Split    Split  `json:"split"`
+	Model    Model  `json:"model"`
 	Protocol string `json:"protocol"`
 	Images   int    `json:"images"`
 	Metrics         // pooled over the pixels of all pictures
 	// AUCError bounds what counting probabilities in bins adds to or takes from AUC.
-	AUCError float64   `json:"auc_error"`
-	PerImage []Picture `json:"per_image"` // by name
-	Notes    []string  `json:"notes,omitempty"`
+	AUCError    float64     `json:"auc_error"`
+	Summary     Summary     `json:"summary"`
+	Difference  *Difference `json:"difference,omitempty"` // from the first model, where several are compared
+	Calibration Calibration `json:"calibration"`
+	Sweep       Sweep       `json:"sweep"`
+	PerImage    []Picture   `json:"per_image"` // by name
+	Notes       []string    `json:"notes,omitempty"`
 
 	ROC []ROCPoint `json:"-"` // pooled
+
+	sheet []*image.RGBA // small overlays, by picture; nil without Options.Sheet
+}
+
+// Model names what was evaluated. The zero value is a segmenter without a name.
+type Model struct {
+	Name      string  `json:"name"`
+	Version   string  `json:"version"`
+	SHA256    string  `json:"sha256"`
+	Threshold float64 `json:"threshold"`
+	Bytes     int64   `json:"bytes"` // of the network's file
+}
+
+// Label names the model for people, so that two versions, or two files of one version, can be told apart.
+func (m Model) Label() string {
+	if m.Name == "" {
+		return "unnamed"
+	}
+	return fmt.Sprintf("%s %s (%.8s)", m.Name, m.Version, m.SHA256)
 }
 
 // Picture is the outcome of one picture.
@@ -59,14 +103,23 @@ type Picture struct {
 	Metrics        // of this picture
 	// FOVDice compares the field of view that the segmenter found with the data set's; undefined where there is none.
 	FOVDice      Score   `json:"fov_dice"`
+	ClDice       Score   `json:"cldice"`        // Shit et al. 2021, inside the field of view
 	FOVPixels    int     `json:"fov_pixels"`    // pixels that count
 	LabelDensity float64 `json:"label_density"` // share of vessels among them, by the label
 	Density      float64 `json:"density"`       // the same, by the mask
-	Refused      string  `json:"refused,omitempty"`
+	DensityError Score   `json:"density_error"` // Density − LabelDensity; undefined where the picture was refused
+	// StatedDensity is the vessel area density that the segmenter states, with its 90 % interval; undefined where it states none.
+	StatedDensity  Score   `json:"stated_density"`
+	StatedLow      Score   `json:"stated_low"`
+	StatedHigh     Score   `json:"stated_high"`
+	IntervalHolds  *bool   `json:"interval_holds"` // whether the interval holds LabelDensity; nil where there is none
+	NetworkSeconds float64 `json:"network_seconds,omitempty"`
+	Ungradable     string  `json:"ungradable,omitempty"`
+	Refused        string  `json:"refused,omitempty"`
 }
 
 const protocol = "pixels inside the field of view, native resolution, the model's own threshold; pooled over all pixels of all pictures; " +
-	"AUC by 131072 bins of probability, ties counted half"
+	"AUC by 131072 bins of probability, ties counted half; clDice, densities and their errors by picture"
 
 // Evaluate segments every picture of a data set and compares with its labels. A picture that cannot be read, or whose label
 // does not fit it, is an error: figures of a part of a set would pass for figures of the set.
@@ -75,8 +128,14 @@ func Evaluate(ctx context.Context, d *Dataset, o Options) (*Report, error) {
 		return nil, fault.New(fault.Internal, "evaluation-options", "an evaluation needs a segmenter and readers of pictures and masks")
 	}
 	r := &Report{
-		Dataset: d.Dir, Layout: d.Layout, Split: d.Split, Protocol: protocol,
+		Dataset: d.Dir, Layout: d.Layout, Split: d.Split, Model: o.Model, Protocol: protocol,
 		Images: len(d.Items), PerImage: make([]Picture, len(d.Items)), Notes: append([]string{}, d.Notes...),
+	}
+	if len(d.Items) == 0 {
+		return nil, fault.New(fault.Invalid, "dataset-empty", "%s holds no labelled picture, so that there is nothing to measure", d.Dir)
+	}
+	if o.Sheet {
+		r.sheet = make([]*image.RGBA, len(d.Items))
 	}
 	sum := newPool()
 	var mu sync.Mutex // guards sum and done
@@ -88,9 +147,12 @@ func Evaluate(ctx context.Context, d *Dataset, o Options) (*Report, error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			picture, t, err := evaluate(ctx, item, o)
+			picture, t, small, err := evaluate(ctx, item, o)
 			if err != nil {
 				return fmt.Errorf("evaluating %s: %w", item.Name, err)
+			}
+			if o.Sheet {
+				r.sheet[i] = small
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -107,8 +169,12 @@ func Evaluate(ctx context.Context, d *Dataset, o Options) (*Report, error) {
 		return nil, err
 	}
 	r.Metrics, r.AUCError, r.ROC = sum.metrics(), sum.aucError(), sum.roc()
+	r.Summary, r.Calibration, r.Sweep = summarise(r.PerImage), sum.reliability.calibration(), sum.thresholds.sweep()
 	trained := 0
 	for _, p := range r.PerImage {
+		if p.Ungradable != "" {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s is ungradable, so that a clinic would get no figures; its vessels are scored all the same: %s", p.Name, p.Ungradable))
+		}
 		if p.Refused != "" {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s was refused and counts as without vessels: %s", p.Name, p.Refused))
 		}
@@ -122,8 +188,9 @@ func Evaluate(ctx context.Context, d *Dataset, o Options) (*Report, error) {
 	return r, nil
 }
 
-func evaluate(ctx context.Context, item Item, o Options) (Picture, *tally, error) {
-	none := func(err error) (Picture, *tally, error) { return Picture{}, nil, err }
+// evaluate scores one picture. The small overlay is nil unless the options ask for it.
+func evaluate(ctx context.Context, item Item, o Options) (Picture, *tally, *image.RGBA, error) {
+	none := func(err error) (Picture, *tally, *image.RGBA, error) { return Picture{}, nil, nil, err }
 	picture, err := o.ReadPicture(item.Picture)
 	if err != nil {
 		return none(fmt.Errorf("reading the picture %s: %w", item.Picture, err))
@@ -139,7 +206,10 @@ func evaluate(ctx context.Context, item Item, o Options) (Picture, *tally, error
 	if err := checkSize(found, picture); err != nil {
 		return none(err)
 	}
-	out := Picture{Name: item.Name, Split: item.Split, FOVDice: Undefined(), Refused: found.Refused}
+	out := Picture{
+		Name: item.Name, Split: item.Split, FOVDice: Undefined(), DensityError: Undefined(), NetworkSeconds: found.Inference.Seconds(),
+		Ungradable: found.Ungradable, Refused: found.Refused,
+	}
 	fov := found.FOV
 	if item.FOV != "" {
 		if fov, err = readFitting(o, item.FOV, picture); err != nil {
@@ -147,27 +217,69 @@ func evaluate(ctx context.Context, item Item, o Options) (Picture, *tally, error
 		}
 		out.FOVDice = maskDice(found.FOV, fov)
 	}
+	// Without any field of view, found or given, the whole picture counts: leaving it out would hide a failure.
+	mask, truth := inside(found.Mask, fov, picture.Width, picture.Height), inside(label, fov, picture.Width, picture.Height)
 	t := newTally()
 	for i := range label.Pix {
-		// Without any field of view, found or given, the whole picture counts: leaving it out would hide a failure.
 		if fov != nil && fov.Pix[i] == 0 {
 			continue
 		}
 		var p float32
 		if found.Probability != nil {
 			p = found.Probability.Pix[i]
+			t.reliability.pixel(truth.Pix[i] != 0, p) // no probability is no statement that could be wrong
 		}
-		t.pixel(label.Pix[i] != 0, found.Mask != nil && found.Mask.Pix[i] != 0, p)
+		t.pixel(truth.Pix[i] != 0, mask.Pix[i] != 0, p)
 	}
 	single := newPool()
 	single.add(t)
-	out.Metrics = single.metrics()
+	out.Metrics, out.ClDice = single.metrics(), clDice(mask, truth)
 	n := t.tp + t.fp + t.tn + t.fn
 	out.FOVPixels = int(n)
 	if n > 0 {
 		out.LabelDensity, out.Density = float64(t.tp+t.fn)/float64(n), float64(t.tp+t.fp)/float64(n)
+		if found.Mask != nil {
+			out.DensityError = Score(out.Density - out.LabelDensity)
+		}
 	}
-	return out, t, nil
+	out.state(found.Density)
+	small, err := draws(out, picture, mask, truth, fov, o)
+	if err != nil {
+		return none(err)
+	}
+	return out, t, small, nil
+}
+
+// state records what the segmenter states about the density.
+func (p *Picture) state(s *Stated) {
+	p.StatedDensity, p.StatedLow, p.StatedHigh = Undefined(), Undefined(), Undefined()
+	if s == nil {
+		return
+	}
+	p.StatedDensity = Score(s.Value)
+	if s.Low == nil || s.High == nil {
+		return
+	}
+	p.StatedLow, p.StatedHigh = Score(*s.Low), Score(*s.High)
+	holds := *s.Low <= p.LabelDensity && p.LabelDensity <= *s.High
+	p.IntervalHolds = &holds
+}
+
+// draws makes the overlays that the options ask for.
+func draws(p Picture, picture *raster.RGB, mask, truth, fov *raster.Mask, o Options) (small *image.RGBA, err error) {
+	if o.Overlay != nil {
+		drawn, err := captioned(p, overlayOf(picture, mask, truth, fov, overlaySidePx))
+		if err != nil {
+			return nil, err
+		}
+		if err := o.Overlay(p, drawn); err != nil {
+			return nil, fmt.Errorf("keeping the overlay: %w", err)
+		}
+	}
+	if o.Sheet {
+		small = overlayOf(picture, mask, truth, fov, sheetSidePx)
+	}
+	return small, nil
 }
 
 func readFitting(o Options, path string, picture *raster.RGB) (*raster.Mask, error) {

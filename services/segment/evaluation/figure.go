@@ -3,123 +3,76 @@ package evaluation
 import (
 	"fmt"
 	"image"
-	"image/color"
 	"image/draw"
 	"image/png"
 	"io"
 	"math"
+	"slices"
 	"strconv"
-
-	"golang.org/x/image/font"
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/opentype"
-	"golang.org/x/image/math/fixed"
 )
 
 // Sizes of the figure, pixels.
 const (
 	fontSizePx    = 13
 	minBarPitchPx = 20
-	maxBarPitchPx = 40
+	maxBarPitchPx = 34
 	barShare      = .66 // of the pitch
 	valueWidthPx  = 44  // a bar that is shorter has its value outside
 	barLengthPx   = 340
 	nameWidthPx   = 150
-	rocSidePx     = 380
+	panelSidePx   = 300
+	panelGapPx    = 92
 	headHeightPx  = 84
-	footHeightPx  = 56
+	footHeightPx  = 56 // below an axis
+	panelPitchPx  = panelSidePx + footHeightPx + 44
 	marginPx      = 28
-	panelGapPx    = 110
-	minBarsHeight = rocSidePx
+	linePitchPx   = 20
+	sheetGapPx    = 20
+	figureWidthPx = marginPx + nameWidthPx + barLengthPx + panelGapPx + 2*panelSidePx + panelGapPx + marginPx
 )
 
-// rgb is an opaque colour, 0xRRGGBB.
-type rgb uint32
-
-// RGBA makes rgb a color.Color.
-func (c rgb) RGBA() (r, g, b, a uint32) {
-	return color.RGBA{uint8(c >> 16), uint8(c >> 8), uint8(c), 255}.RGBA()
-}
-
-// Colours of the figure; the two strong ones differ in brightness too, for readers who do not tell their hues apart.
-const (
-	paper    rgb = 0xffffff
-	ink      rgb = 0x282830
-	faint    rgb = 0xcdd0d7
-	grid     rgb = 0xe8eaee
-	bar      rgb = 0x3f6fa8
-	barTrain rgb = 0xbec8d4
-	strong   rgb = 0xb43c28
-)
-
-// WriteFigure writes a PNG: Dice by picture with the pooled value as a line, and the pooled ROC curve.
+// WriteFigure writes a PNG: Dice by picture with the pooled value as a line and the summary below, the pooled ROC curve, Dice by
+// threshold, the reliability diagram, the densities, and, where the report has overlays, the worst, the median and the best
+// picture.
 func WriteFigure(w io.Writer, r *Report) error {
-	face, err := newFace()
+	face, err := newFace(fontSizePx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = face.Close() }() // holds no file
-	barsHeight := max(minBarsHeight, len(r.PerImage)*minBarPitchPx)
-	c := canvas{
-		RGBA: image.NewRGBA(image.Rect(0, 0, marginPx+nameWidthPx+barLengthPx+panelGapPx+rocSidePx+marginPx, headHeightPx+barsHeight+footHeightPx)),
-		face: face,
+	summary := summaryLines(r)
+	pitch := barPitch(len(r.PerImage))
+	barsHeight := max(pitch*len(r.PerImage), maxBarPitchPx)
+	summaryTop := headHeightPx + barsHeight + footHeightPx + linePitchPx
+	bottom := max(headHeightPx+2*panelPitchPx, summaryTop+linePitchPx*len(summary)+marginPx)
+	sheet := chosen(r)
+	height := bottom
+	for _, s := range sheet {
+		height = max(height, bottom+2*linePitchPx+s.overlay.Bounds().Dy()+linePitchPx+marginPx)
 	}
+	c := canvas{RGBA: image.NewRGBA(image.Rect(0, 0, figureWidthPx, height)), face: face}
 	draw.Draw(c.RGBA, c.Bounds(), image.NewUniform(paper), image.Point{}, draw.Src)
-	c.text(marginPx, 28, left, ink, fmt.Sprintf("%s, split %s: %d pictures, pixels inside the field of view, native resolution", r.Layout, r.Split, r.Images))
+	c.text(marginPx, 28, left, ink, fmt.Sprintf("%s on %s, split %s: %d pictures, pixels inside the field of view, native resolution", r.Model.Label(), r.Layout, r.Split, r.Images))
 	c.text(marginPx, 48, left, ink, fmt.Sprintf("pooled: Dice %s   AUC %s   sensitivity %s   specificity %s   MCC %s", r.Dice, r.AUC, r.Sensitivity, r.Specificity, r.MCC))
-	c.bars(marginPx+nameWidthPx, headHeightPx, barsHeight, r)
-	c.roc(marginPx+nameWidthPx+barLengthPx+panelGapPx, headHeightPx, r)
+	c.bars(marginPx+nameWidthPx, headHeightPx, pitch, barsHeight, r)
+	for i, line := range summary {
+		c.text(marginPx, summaryTop+i*linePitchPx+linePitchPx, left, ink, line)
+	}
+	first, second := marginPx+nameWidthPx+barLengthPx+panelGapPx, marginPx+nameWidthPx+barLengthPx+2*panelGapPx+panelSidePx
+	c.roc(first, headHeightPx, r)
+	c.sweep(second, headHeightPx, r)
+	c.reliability(first, headHeightPx+panelPitchPx, r)
+	c.densities(second, headHeightPx+panelPitchPx, r)
+	c.sheet(marginPx, bottom, sheet)
 	return png.Encode(w, c.RGBA)
 }
 
-func newFace() (font.Face, error) {
-	parsed, err := opentype.Parse(goregular.TTF)
-	if err != nil {
-		return nil, err
-	}
-	return opentype.NewFace(parsed, &opentype.FaceOptions{Size: fontSizePx, DPI: 72, Hinting: font.HintingFull})
-}
-
-type canvas struct {
-	*image.RGBA
-	face font.Face
-}
-
-type anchor int
-
-const (
-	left anchor = iota
-	centre
-	right
-)
-
-// text writes a line whose baseline is at y and whose anchor is at x.
-func (c canvas) text(x, y int, a anchor, ink rgb, s string) {
-	d := font.Drawer{Dst: c.RGBA, Src: image.NewUniform(ink), Face: c.face}
-	width := d.MeasureString(s).Ceil()
-	d.Dot = fixed.P(x-[...]int{0, width / 2, width}[a], y)
-	d.DrawString(s)
-}
-
-// fitted cuts a name to a width, so that it does not run out of its column.
-func (c canvas) fitted(s string, widthPx int) string {
-	d := font.Drawer{Face: c.face}
-	if d.MeasureString(s).Ceil() <= widthPx {
-		return s
-	}
-	runes := []rune(s)
-	for len(runes) > 0 && d.MeasureString(string(runes)+"…").Ceil() > widthPx {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes) + "…"
-}
-
-func (c canvas) fill(x0, y0, x1, y1 int, ink rgb) {
-	draw.Draw(c.RGBA, image.Rect(x0, y0, x1, y1), image.NewUniform(ink), image.Point{}, draw.Src)
+func barPitch(pictures int) int {
+	return max(minBarPitchPx, min(maxBarPitchPx, 2*panelSidePx/max(1, pictures)))
 }
 
 // bars draws Dice by picture, 0 at x.
-func (c canvas) bars(x, y, height int, r *Report) {
+func (c canvas) bars(x, y, pitch, height int, r *Report) {
 	at := func(v float64) int { return x + int(math.Round(v*barLengthPx)) }
 	for tick := 0; tick <= 10; tick += 2 {
 		v := float64(tick) / 10
@@ -127,7 +80,6 @@ func (c canvas) bars(x, y, height int, r *Report) {
 		c.text(at(v), y+height+18, centre, ink, strconv.FormatFloat(v, 'f', 1, 64))
 	}
 	trained := false
-	pitch := max(minBarPitchPx, min(maxBarPitchPx, height/max(1, len(r.PerImage))))
 	thick := int(barShare * float64(pitch))
 	for i, p := range r.PerImage {
 		top := y + i*pitch + (pitch-thick)/2
@@ -161,61 +113,65 @@ func (c canvas) bars(x, y, height int, r *Report) {
 	c.text(x+barLengthPx/2, y+height+40, centre, ink, label)
 }
 
-// roc draws the pooled ROC curve in a square.
-func (c canvas) roc(x, y int, r *Report) {
-	side := float64(rocSidePx)
-	at := func(p ROCPoint) (float64, float64) {
-		return float64(x) + p.FalsePositiveRate*side, float64(y) + (1-p.TruePositiveRate)*side
-	}
-	for tick := 0; tick <= 10; tick += 2 {
-		v := float64(tick) / 10
-		px, py := at(ROCPoint{v, v})
-		c.fill(int(px), y, int(px)+1, y+rocSidePx, grid)
-		c.fill(x, int(py), x+rocSidePx, int(py)+1, grid)
-		c.text(int(px), y+rocSidePx+18, centre, ink, strconv.FormatFloat(v, 'f', 1, 64))
-		c.text(x-8, int(py)+4, right, ink, strconv.FormatFloat(v, 'f', 1, 64))
-	}
-	c.line(float64(x), float64(y)+side, float64(x)+side, float64(y), 1, faint)
-	c.fill(x, y, x+1, y+rocSidePx, ink)
-	c.fill(x, y+rocSidePx, x+rocSidePx, y+rocSidePx+1, ink)
-	for i := 1; i < len(r.ROC); i++ {
-		x0, y0 := at(r.ROC[i-1])
-		x1, y1 := at(r.ROC[i])
-		c.line(x0, y0, x1, y1, 2, bar)
-	}
-	if r.Sensitivity.Defined() && r.Specificity.Defined() {
-		px, py := at(ROCPoint{1 - float64(r.Specificity), float64(r.Sensitivity)})
-		c.line(px-5, py, px+5, py, 2, strong)
-		c.line(px, py-5, px, py+5, 2, strong)
-		c.text(int(px)+12, int(py)+14, left, strong, "the model's threshold")
-	}
-	c.text(x+rocSidePx-12, y+rocSidePx-16, right, ink, "AUC "+r.AUC.String())
-	c.text(x+rocSidePx/2, y+rocSidePx+40, centre, ink, "false positive rate")
-	c.text(x, y-14, left, ink, "true positive rate")
+// shown is a picture of the contact sheet.
+type shown struct {
+	title   string
+	overlay *image.RGBA
 }
 
-// line draws a straight line of a width by covering pixels in part, so that curves look smooth.
-func (c canvas) line(x0, y0, x1, y1, width float64, ink rgb) {
-	reach := width/2 + 1
-	b := image.Rect(int(math.Floor(min(x0, x1)-reach)), int(math.Floor(min(y0, y1)-reach)), int(math.Ceil(max(x0, x1)+reach)), int(math.Ceil(max(y0, y1)+reach))).Intersect(c.Bounds())
-	dx, dy := x1-x0, y1-y0
-	square := dx*dx + dy*dy
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			px, py := float64(x)+.5-x0, float64(y)+.5-y0
-			t := 0.0
-			if square > 0 {
-				t = max(0, min(1, (px*dx+py*dy)/square))
-			}
-			cover := max(0, min(1, width/2+.5-math.Hypot(px-t*dx, py-t*dy)))
-			if cover == 0 {
-				continue
-			}
-			old := c.RGBAAt(x, y)
-			mix := func(under, over uint8) uint8 {
-				return uint8(float64(under) + cover*(float64(over)-float64(under)) + .5)
-			}
-			c.SetRGBA(x, y, color.RGBA{mix(old.R, uint8(ink>>16)), mix(old.G, uint8(ink>>8)), mix(old.B, uint8(ink)), 255})
+// chosen are the worst, the median and the best picture by Dice, fewer where there are fewer pictures.
+func chosen(r *Report) []shown {
+	var order []int
+	for i, p := range r.PerImage {
+		if p.Dice.Defined() && i < len(r.sheet) && r.sheet[i] != nil {
+			order = append(order, i)
 		}
 	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch d := r.PerImage[a].Dice - r.PerImage[b].Dice; {
+		case d < 0:
+			return -1
+		case d > 0:
+			return 1
+		}
+		return 0
+	})
+	if len(order) == 0 {
+		return nil
+	}
+	var out []shown
+	for _, pick := range []struct {
+		what string
+		at   int
+	}{{"worst", 0}, {"median", (len(order) - 1) / 2}, {"best", len(order) - 1}} {
+		p := r.PerImage[order[pick.at]]
+		title := fmt.Sprintf("%s: %s, Dice %.3f, clDice %s", pick.what, p.Name, float64(p.Dice), short(p.ClDice))
+		if s := (shown{title, r.sheet[order[pick.at]]}); len(out) == 0 || out[len(out)-1].overlay != s.overlay {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// sheet draws the chosen pictures side by side.
+func (c canvas) sheet(x, y int, pictures []shown) {
+	if len(pictures) == 0 {
+		return
+	}
+	c.legend(x, y+linePitchPx/2, fontSizePx, ink)
+	for _, p := range pictures {
+		b := p.overlay.Bounds()
+		c.text(x, y+2*linePitchPx, left, ink, c.fitted(p.title, sheetSidePx))
+		at := image.Pt(x, y+2*linePitchPx+linePitchPx/2)
+		draw.Draw(c.RGBA, b.Add(at), p.overlay, b.Min, draw.Src)
+		x += sheetSidePx + sheetGapPx
+	}
+}
+
+// short writes three digits after the point, or a dash.
+func short(s Score) string {
+	if !s.Defined() {
+		return Undefined().String()
+	}
+	return strconv.FormatFloat(float64(s), 'f', 3, 64)
 }

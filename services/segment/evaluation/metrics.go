@@ -50,6 +50,8 @@ type Metrics struct {
 type tally struct {
 	tp, fp, tn, fn uint64
 	vessel, other  []uint32 // pixels by bin of probability
+	thresholds     thresholdCounts
+	reliability    reliability // only pixels that have a probability
 }
 
 func newTally() *tally {
@@ -59,6 +61,7 @@ func newTally() *tally {
 // pixel counts one pixel.
 func (t *tally) pixel(label, mask bool, probability float32) {
 	b := binOf(probability)
+	t.thresholds.pixel(label, probability)
 	if label {
 		t.vessel[b]++
 		if mask {
@@ -80,12 +83,16 @@ func (t *tally) pixel(label, mask bool, probability float32) {
 type pool struct {
 	tp, fp, tn, fn uint64
 	vessel, other  []uint64
+	thresholds     thresholdCounts
+	reliability    reliability
 }
 
 func newPool() *pool { return &pool{vessel: make([]uint64, bins), other: make([]uint64, bins)} }
 
 func (p *pool) add(t *tally) {
 	p.tp, p.fp, p.tn, p.fn = p.tp+t.tp, p.fp+t.fp, p.tn+t.tn, p.fn+t.fn
+	p.thresholds.add(&t.thresholds)
+	p.reliability.add(&t.reliability)
 	for i := range bins {
 		p.vessel[i] += uint64(t.vessel[i])
 		p.other[i] += uint64(t.other[i])
