@@ -38,11 +38,28 @@ type Layout string
 
 // The layouts.
 const (
-	CHASE   Layout = "CHASE_DB1" // images/Image_01L.jpg; train 01–10, test 11–14, by child
+	CHASE   Layout = "CHASE_DB1" // images/Image_01L.jpg, or all files in one folder as distributed; train 01–10, test 11–14, by child
 	HRF     Layout = "HRF"       // images/01_dr.jpg; train 01–05 of each class, test 06–15
 	DRIVE   Layout = "DRIVE"     // training/ and test/, each with images/, 1st_manual/, mask/
+	Parts   Layout = "parts"     // train/ and test/, each a folder as below, e.g. FIVES
 	Generic Layout = "folder"    // images/, manual1/, optional fov/; no split
 )
+
+// Folders by the names that data sets give them; the first one that is there counts.
+var (
+	pictureFolders = []string{"images", "Original"}
+	labelFolders   = []string{"manual1", "1st_manual", "labels", "Ground truth"}
+	fovFolders     = []string{"fov", "mask"}
+)
+
+// partFolders are the splits that are folders.
+var partFolders = []struct {
+	name string
+	of   Split
+}{{"training", Train}, {"train", Train}, {"test", Test}}
+
+// firstObserver ends the names of CHASE_DB1's labels, which lie among its pictures as it is distributed.
+const firstObserver = "_1stHO"
 
 // Item is a picture with its label.
 type Item struct {
@@ -75,18 +92,20 @@ func Find(dir string, split Split) (*Dataset, error) {
 		return nil, fault.New(fault.NotFound, "dataset-missing", "%s is not a folder: give the folder of a data set, the one that holds images/ or DRIVE's training/ and test/.", dir)
 	}
 	d := &Dataset{Dir: dir, Split: split}
-	if isDrive(dir) {
-		d.Layout = DRIVE
-		for folder, of := range map[string]Split{"training": Train, "test": Test} {
-			part := filepath.Join(dir, folder)
-			if !isFolder(filepath.Join(part, "images")) || split != All && split != of {
+	if d.Layout = partsOf(dir); d.Layout != "" {
+		for _, part := range partFolders {
+			path := filepath.Join(dir, part.name)
+			if folderIn(path, pictureFolders) == "" || split != All && split != part.of {
 				continue
 			}
-			if err := d.collect(part, of); err != nil {
+			if err := d.collect(path, part.of); err != nil {
 				return nil, err
 			}
 		}
 	} else if err := d.collect(dir, All); err != nil {
+		return nil, err
+	}
+	if err := d.nameApart(); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(d.Items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
@@ -97,8 +116,51 @@ func Find(dir string, split Split) (*Dataset, error) {
 	return d, nil
 }
 
-func isDrive(dir string) bool {
-	return isFolder(filepath.Join(dir, "training", "images")) || isFolder(filepath.Join(dir, "test", "images"))
+// partsOf tells a set whose splits are folders: DRIVE by the name of its labels' folder or of its training pictures', Parts otherwise; ""
+// is another one.
+func partsOf(dir string) Layout {
+	layout := Layout("")
+	for _, part := range partFolders {
+		path := filepath.Join(dir, part.name)
+		switch {
+		case folderIn(path, pictureFolders) == "":
+		case part.name == "training" || isFolder(filepath.Join(path, "1st_manual")):
+			return DRIVE
+		default:
+			layout = Parts
+		}
+	}
+	return layout
+}
+
+// folderIn returns the path of the first of the folders that is in dir, "" where none is.
+func folderIn(dir string, folders []string) string {
+	for _, folder := range folders {
+		if path := filepath.Join(dir, folder); isFolder(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+// nameApart gives every picture a name of its own: sets with parts may use names twice.
+func (d *Dataset) nameApart() error {
+	seen := map[string]Item{}
+	twice := false
+	for _, item := range d.Items {
+		other, ok := seen[item.Name]
+		if ok && other.Split == item.Split {
+			return fault.New(fault.Invalid, "dataset-ambiguous", "%s and %s have one name: leave one there.", other.Picture, item.Picture)
+		}
+		twice = twice || ok
+		seen[item.Name] = item
+	}
+	for i := range d.Items {
+		if twice {
+			d.Items[i].Name = string(d.Items[i].Split) + "-" + d.Items[i].Name
+		}
+	}
+	return nil
 }
 
 func isFolder(path string) bool {
@@ -108,15 +170,11 @@ func isFolder(path string) bool {
 
 // collect adds the pictures of a folder that holds images/. of is the split that the folder is, All where names decide.
 func (d *Dataset) collect(dir string, of Split) error {
-	pictures, err := listPictures(filepath.Join(dir, "images"))
-	if err != nil {
-		return fault.Wrap(fault.Invalid, "dataset-unknown", err, "%s is not a data set that Noctua knows: expected images/ and manual1/, or DRIVE's training/ and test/.", dir)
-	}
-	labels, err := listFirst(dir, "manual1", "1st_manual")
+	pictures, labels, err := listLabelled(dir)
 	if err != nil {
 		return err
 	}
-	fovs, err := listFirst(dir, "fov", "mask")
+	fovs, err := listFirst(dir, fovFolders)
 	if err != nil {
 		return err
 	}
@@ -124,7 +182,7 @@ func (d *Dataset) collect(dir string, of Split) error {
 		d.Layout = layoutOf(pictures)
 	}
 	if d.Layout == Generic && d.Split != All {
-		return fault.New(fault.Invalid, "split-unknown", "%s has no split that Noctua knows (only CHASE_DB1, HRF and DRIVE have): use --split all.", dir)
+		return fault.New(fault.Invalid, "split-unknown", "%s has no split that Noctua knows (CHASE_DB1, HRF, and folders with train/ or training/ and test/ have): use --split all.", dir)
 	}
 	stems := make([]string, len(pictures))
 	for i, p := range pictures {
@@ -156,12 +214,38 @@ func (d *Dataset) collect(dir string, of Split) error {
 	return nil
 }
 
-// listFirst lists the first of the folders that is there; none is an empty list.
-func listFirst(dir string, folders ...string) ([]string, error) {
-	for _, folder := range folders {
-		if path := filepath.Join(dir, folder); isFolder(path) {
-			return listPictures(path)
+// listLabelled lists pictures and labels: of a folder each, or of one folder that holds CHASE_DB1 as it is distributed.
+func listLabelled(dir string) (pictures, labels []string, err error) {
+	if folder := folderIn(dir, pictureFolders); folder != "" {
+		if pictures, err = listPictures(folder); err != nil {
+			return nil, nil, err
 		}
+		labels, err = listFirst(dir, labelFolders)
+		return pictures, labels, err
+	}
+	all, err := listPictures(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, path := range all {
+		switch name, label := strings.CutSuffix(stemOf(path), firstObserver); {
+		case numberOf(CHASE, name) == 0:
+		case label:
+			labels = append(labels, path)
+		default:
+			pictures = append(pictures, path)
+		}
+	}
+	if len(pictures) == 0 {
+		return nil, nil, fault.New(fault.Invalid, "dataset-unknown", "%s is not a data set that Noctua knows: expected images/ and manual1/, or DRIVE's training/ and test/.", dir)
+	}
+	return pictures, labels, nil
+}
+
+// listFirst lists the first of the folders that is there; none is an empty list.
+func listFirst(dir string, folders []string) ([]string, error) {
+	if path := folderIn(dir, folders); path != "" {
+		return listPictures(path)
 	}
 	return nil, nil
 }

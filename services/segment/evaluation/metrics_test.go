@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func near(t *testing.T, what string, got Score, want, tolerance float64) {
+func near(t testing.TB, what string, got Score, want, tolerance float64) {
 	t.Helper()
 	if !(math.Abs(float64(got)-want) <= tolerance) {
 		t.Errorf("%s = %v, want %v ± %g", what, float64(got), want, tolerance)

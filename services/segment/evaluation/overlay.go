@@ -28,7 +28,7 @@ const (
 const (
 	groundShare   = .6
 	outsideShare  = .2
-	brightestRank = .98 // share of the field of view that is darker than what becomes white
+	brightestRank = .995 // share of the field of view that is darker than what becomes white
 )
 
 // lineGain widens what little of a thin vessel remains in a pixel of a reduced picture.
