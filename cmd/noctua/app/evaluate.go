@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,21 +51,63 @@ func (c *evaluateCommand) Run(inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	// By data set, then by model: what is compared stands together.
-	reports := make([][]*evaluation.Report, len(sets))
+	results := newResults(sets, len(models))
 	for _, m := range models {
-		if err := c.evaluateModel(inv, m, sets, len(models), reports); err != nil {
+		if err := c.evaluateModel(inv, m, sets, results); err != nil {
 			return err
 		}
 	}
-	for _, ofSet := range reports {
+	for _, ofSet := range results.reports {
 		evaluation.Compare(ofSet)
 	}
-	return c.write(inv, reports)
+	return c.write(inv, results)
+}
+
+// results are the reports by data set, then by model: what is compared stands together.
+type results struct {
+	reports      [][]*evaluation.Report
+	sets, models []string // what names their files
+	several      [2]bool  // sets, models
+}
+
+func newResults(sets []*evaluation.Dataset, models int) *results {
+	r := &results{reports: make([][]*evaluation.Report, len(sets)), several: [2]bool{len(sets) > 1, models > 1}}
+	for _, s := range sets {
+		r.sets = append(r.sets, apart(filepath.Base(filepath.Clean(s.Dir)), r.sets))
+	}
+	return r
+}
+
+// notInFileNames are characters that a version may have, and a file's name had better not.
+var notInFileNames = regexp.MustCompile(`[^A-Za-z0-9._+-]+`)
+
+// apart makes a name for files that is not among taken.
+func apart(name string, taken []string) string {
+	name = strings.Trim(notInFileNames.ReplaceAllString(name, "_"), ".")
+	if name == "" {
+		name = "set"
+	}
+	free := name
+	for n := 2; slices.Contains(taken, free); n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	return free
+}
+
+// part names what belongs to one report where there are several: its data set, its model, or both; "" where there is one.
+func (r *results) part(set, model int) string {
+	var parts []string
+	if r.several[0] {
+		parts = append(parts, r.sets[set])
+	}
+	if r.several[1] {
+		parts = append(parts, r.models[model])
+	}
+	return strings.Join(parts, "-")
 }
 
 // evaluateModel adds a report of each data set. The model is in memory only as long.
-func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*evaluation.Dataset, models int, reports [][]*evaluation.Report) (err error) {
+func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*evaluation.Dataset, results *results) (err error) {
 	engine, err := c.open(inv.ctx, inv.err, m)
 	if err != nil {
 		return err
@@ -75,6 +119,7 @@ func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*
 	}
 	manifest := engine.Model().Manifest
 	name := evaluation.Model{Name: manifest.Name, Version: manifest.Version, SHA256: manifest.Sha256, Threshold: manifest.Threshold, Bytes: engine.Model().Bytes()}
+	results.models = append(results.models, apart(manifest.Name+"-"+manifest.Version, results.models))
 	for i, set := range sets {
 		bar := pictureBar(inv.err, "evaluating "+filepath.Base(set.Dir)+" with "+manifest.Name, len(set.Items))
 		options := evaluation.Options{
@@ -87,7 +132,7 @@ func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*
 			Sheet:       c.Figure != "" || !c.JSON,
 		}
 		if c.Overlays != "" {
-			dir := filepath.Join(c.Overlays, partOf(set.Dir, name, len(sets), models))
+			dir := filepath.Join(c.Overlays, results.part(i, len(results.models)-1))
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return fault.Wrap(fault.Invalid, "output-unwritable", err, "%s cannot be made", dir)
 			}
@@ -99,29 +144,14 @@ func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*
 		if err != nil {
 			return err
 		}
-		reports[i] = append(reports[i], report)
+		results.reports[i] = append(results.reports[i], report)
 	}
 	return nil
 }
 
-// partOf names what belongs to one report where there are several: the data set, the model, or both; "" where there is one.
-func partOf(dataset string, m evaluation.Model, datasets, models int) string {
-	var parts []string
-	if datasets > 1 {
-		parts = append(parts, filepath.Base(filepath.Clean(dataset)))
-	}
-	if models > 1 {
-		parts = append(parts, fmt.Sprintf("%s-%.8s", m.Name, m.SHA256))
-	}
-	return strings.Join(parts, "-")
-}
-
 // write prints the figures and writes the files that were asked for.
-func (c *evaluateCommand) write(inv *invocation, reports [][]*evaluation.Report) error {
-	var all []*evaluation.Report
-	for _, ofSet := range reports {
-		all = append(all, ofSet...)
-	}
+func (c *evaluateCommand) write(inv *invocation, results *results) error {
+	all := slices.Concat(results.reports...)
 	if c.CSV != "" {
 		if err := writeOutput(c.CSV, func(w io.Writer) error { return evaluation.WriteCSV(w, all...) }); err != nil {
 			return err
@@ -132,19 +162,11 @@ func (c *evaluateCommand) write(inv *invocation, reports [][]*evaluation.Report)
 		figure = defaultFigure
 	}
 	var figures []string
-	for _, r := range all {
-		if figure == "" {
-			break
-		}
-		path := figure
-		if part := partOf(r.Dataset, r.Model, len(reports), len(reports[0])); part != "" {
-			extension := filepath.Ext(figure)
-			path = strings.TrimSuffix(figure, extension) + "-" + part + extension
-		}
-		if err := writeOutput(path, func(w io.Writer) error { return evaluation.WriteFigure(w, r) }); err != nil {
+	if figure != "" {
+		var err error
+		if figures, err = results.draw(figure); err != nil {
 			return err
 		}
-		figures = append(figures, path)
 	}
 	if c.JSON {
 		encoder := json.NewEncoder(inv.out)
@@ -154,7 +176,7 @@ func (c *evaluateCommand) write(inv *invocation, reports [][]*evaluation.Report)
 		}
 		return encoder.Encode(all)
 	}
-	for _, ofSet := range reports {
+	for _, ofSet := range results.reports {
 		for _, r := range ofSet {
 			if err := evaluation.WriteTable(inv.out, r); err != nil {
 				return err
@@ -178,6 +200,25 @@ func (c *evaluateCommand) write(inv *invocation, reports [][]*evaluation.Report)
 	}
 	_, err := fmt.Fprintf(inv.out, "Figures: %s\n", strings.Join(figures, ", "))
 	return err
+}
+
+// draw writes the figure of each report, and returns their paths.
+func (r *results) draw(path string) ([]string, error) {
+	var drawn []string
+	extension := filepath.Ext(path)
+	for i, ofSet := range r.reports {
+		for j, report := range ofSet {
+			to := path
+			if part := r.part(i, j); part != "" {
+				to = strings.TrimSuffix(path, extension) + "-" + part + extension
+			}
+			if err := writeOutput(to, func(w io.Writer) error { return evaluation.WriteFigure(w, report) }); err != nil {
+				return nil, err
+			}
+			drawn = append(drawn, to)
+		}
+	}
+	return drawn, nil
 }
 
 // writeOutput writes a file whole or not at all.
