@@ -173,8 +173,14 @@ func describeModel(model *unet.Model) string {
 	for _, t := range m.TrainingData {
 		fmt.Fprintf(&b, "  trained on %s: %d pictures, %s, %s\n", t.Name, t.Images, t.Split, t.Licence)
 	}
-	for _, f := range m.Metrics {
-		fmt.Fprintf(&b, "  stated     %s: %s %g (%s)\n", f.Set, f.Name, f.Value, f.Protocol)
+	for i := 0; i < len(m.Metrics); {
+		first := m.Metrics[i]
+		fmt.Fprintf(&b, "  stated     %s:", first.Set)
+		for separator := " "; i < len(m.Metrics) && m.Metrics[i].Set == first.Set && m.Metrics[i].Protocol == first.Protocol; i++ {
+			fmt.Fprintf(&b, "%s%s %g", separator, m.Metrics[i].Name, m.Metrics[i].Value)
+			separator = ", "
+		}
+		fmt.Fprintf(&b, "\n             (%s)\n", first.Protocol)
 	}
 	return b.String()
 }
