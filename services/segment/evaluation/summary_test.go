@@ -24,8 +24,8 @@ func fourPictures() (*Dataset, Options) {
 	}
 	full := maskOf("####")
 	return d, options(fixedSegmenter{
-		1: {Probability: plane(.9, .9, .9, .1), Mask: maskOf("###."), FOV: full, Density: interval(.6, .45, .75)},                          // .75 for .5: holds
-		2: {Probability: plane(.9, .1, .1, .1), Mask: maskOf("#..."), FOV: full, Density: interval(.4, .25, .55)},                          // .25 for .25: holds at its end
+		1: {Probability: plane(.9, .9, .9, .1), Mask: maskOf("###."), FOV: full, Density: interval(.6, .45, .75)},                           // .75 for .5: holds
+		2: {Probability: plane(.9, .1, .1, .1), Mask: maskOf("#..."), FOV: full, Density: interval(.4, .25, .55)},                           // .25 for .25: holds at its end
 		3: {Probability: plane(.9, .1, .1, .1), Mask: maskOf("#..."), FOV: full, Density: interval(.2, .1, .3), Ungradable: "Too blurred."}, // .25 for .5: does not
 		4: {Refused: "No retina."},
 	}, map[string]uint8{"a": 1, "b": 2, "c": 3, "d": 4}, map[string]string{"a.label": "##..", "b.label": "#...", "c.label": "##..", "d.label": "####"})
