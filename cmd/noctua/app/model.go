@@ -170,6 +170,12 @@ func describeModel(model *unet.Model) string {
 	}
 	fmt.Fprintf(&b, "  input      %d × %d pixels, field of view %g pixels wide\n", m.Input.WidthPx, m.Input.HeightPx, m.Input.FOVDiameterPx)
 	fmt.Fprintf(&b, "  output     %s; vessel from a probability of %g\n", strings.Join(m.Output.Classes, ", "), m.Threshold)
+	if m.Averaging != nil {
+		fmt.Fprintf(&b, "  averages   %d views of a picture\n", len(m.Averaging.Flips))
+	}
+	for _, e := range m.Errors {
+		fmt.Fprintf(&b, "  error      %s: a %g %% interval with every value (%s)\n", e.Measure, 100*e.Confidence, e.Source)
+	}
 	for _, t := range m.TrainingData {
 		fmt.Fprintf(&b, "  trained on %s: %d pictures, %s, %s\n", t.Name, t.Images, t.Split, t.Licence)
 	}

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"image/gif"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/services/segment/evaluation"
+	"github.com/noctua-screening/noctua/test/shared"
 )
 
 // The size of DRIVE's pictures, pixels.
@@ -130,6 +132,37 @@ func (d drawnTruth) Segment(_ context.Context, p *raster.RGB) (*evaluation.Segme
 	return nil, errors.New("no phantom has these pixels")
 }
 
+// statedHalfWidth is the error that shippedWithErrors states.
+const statedHalfWidth = .0123
+
+// shippedWithErrors is a copy of the shipped model that states an error of the density.
+func shippedWithErrors(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(shared.Root(t), "models", "noctua-vessel-1"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "manifest.json")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := map[string]any{}
+	if err := json.Unmarshal(raw, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	manifest["errors"] = []map[string]any{{
+		"measure": "vessel-area-density", "confidence": .9, "statistic": "mean-variance", "offset": statedHalfWidth, "slope": 0, "images": 1, "source": "made up for a test",
+	}}
+	if raw, err = json.Marshal(manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestDriveAsItIsDistributed reads drawn pictures in DRIVE's files, folders and names.
 func TestDriveAsItIsDistributed(t *testing.T) {
 	t.Parallel()
@@ -166,13 +199,30 @@ func TestDriveAsItIsDistributed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options.Segmenter = shippedSegmenter(t)
+	options.Segmenter = segmenterOf(t, shippedWithErrors(t))
 	report, err := evaluation.Evaluate(t.Context(), data, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log(fmt.Sprintf("shipped model: Dice %s, clDice %s, worst %s", report.Dice, report.Summary.MeanClDice, report.Summary.Worst.Dice))
+	t.Logf("shipped model: Dice %s, clDice %s, worst %s", report.Dice, report.Summary.MeanClDice, report.Summary.Worst.Dice)
 	if float64(report.Dice) < minPhantomDice || len(report.Summary.Ungradable)+len(report.Summary.Refused) > 0 {
 		t.Errorf("Dice %s, %+v; want at least %.2f of measured pictures", report.Dice, report.Summary, minPhantomDice)
+	}
+	// The error that the manifest states reaches the report as an interval around the stated density.
+	holding := 0
+	for _, p := range report.PerImage {
+		if p.IntervalHolds == nil || math.Abs(float64(p.StatedDensity-p.StatedLow)-statedHalfWidth) > 1e-9 || math.Abs(float64(p.StatedHigh-p.StatedDensity)-statedHalfWidth) > 1e-9 {
+			t.Fatalf("%s states %v (%v … %v)", p.Name, p.StatedDensity, p.StatedLow, p.StatedHigh)
+		}
+		holds := math.Abs(float64(p.StatedDensity)-p.LabelDensity) <= statedHalfWidth
+		if *p.IntervalHolds != holds {
+			t.Errorf("%s: %v for %v in %v … %v", p.Name, *p.IntervalHolds, p.LabelDensity, p.StatedLow, p.StatedHigh)
+		}
+		if holds {
+			holding++
+		}
+	}
+	if c := report.Summary.Coverage; c.Pictures != 3 || c.Holding != holding {
+		t.Errorf("coverage %+v, want %d of 3", c, holding)
 	}
 }

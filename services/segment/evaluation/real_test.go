@@ -120,13 +120,19 @@ func checkCHASE(t *testing.T, r *evaluation.Report) {
 // shippedSegmenter is the chain that screens at night with the shipped model.
 func shippedSegmenter(t *testing.T) evaluation.Segmenter {
 	t.Helper()
+	return segmenterOf(t, filepath.Join(shared.Root(t), "models", "noctua-vessel-1"))
+}
+
+// segmenterOf is the chain that screens at night with the model of a folder.
+func segmenterOf(t *testing.T, dir string) evaluation.Segmenter {
+	t.Helper()
 	if _, err := unet.LocateLibrary("", os.Getenv); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skipf("SKIPPED, NOT RUN: %v", err)
 	}
-	engine, err := segment.OpenEngine(t.Context(), segment.EngineConfig{ModelDir: filepath.Join(shared.Root(t), "models", "noctua-vessel-1")})
+	engine, err := segment.OpenEngine(t.Context(), segment.EngineConfig{ModelDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
