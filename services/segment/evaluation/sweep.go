@@ -28,10 +28,8 @@ func (c *thresholdCounts) pixel(label bool, probability float32) {
 	step := 0
 	if probability > 0 { // false for NaN
 		step = min(int(probability*sweepSteps), sweepSteps-1)
-		// The product is rounded: the thresholds decide, as they do for a mask.
-		if step+1 < sweepSteps && probability >= thresholdOf(step+1) {
-			step++
-		} else if probability < thresholdOf(step) {
+		// The product is rounded, up for some probabilities just below a threshold: the thresholds decide, as they do for a mask.
+		if probability < thresholdOf(step) {
 			step--
 		}
 	}
