@@ -164,10 +164,13 @@ func sameFiles(a, b string, files []string) (bool, error) {
 			return false, fmt.Errorf("comparing with the installed model: %w", err)
 		}
 		y, err := os.ReadFile(filepath.Join(b, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
 			return false, fmt.Errorf("comparing with the installed model: %w", err)
 		}
-		if err != nil || !bytes.Equal(x, y) {
+		if !bytes.Equal(x, y) {
 			return false, nil
 		}
 	}
