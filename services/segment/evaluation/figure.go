@@ -56,7 +56,7 @@ func WriteFigure(w io.Writer, r *Report) error {
 	c.text(marginPx, 48, left, ink, fmt.Sprintf("pooled: Dice %s   AUC %s   sensitivity %s   specificity %s   MCC %s", r.Dice, r.AUC, r.Sensitivity, r.Specificity, r.MCC))
 	c.bars(marginPx+nameWidthPx, headHeightPx, pitch, barsHeight, r)
 	for i, line := range summary {
-		c.text(marginPx, summaryTop+i*linePitchPx+linePitchPx, left, ink, line)
+		c.text(marginPx, summaryTop+i*linePitchPx+linePitchPx, left, ink, c.fitted(line, nameWidthPx+barLengthPx+panelGapPx-40))
 	}
 	first, second := marginPx+nameWidthPx+barLengthPx+panelGapPx, marginPx+nameWidthPx+barLengthPx+2*panelGapPx+panelSidePx
 	c.roc(first, headHeightPx, r)

@@ -79,7 +79,7 @@ func summaryLines(r *Report) []string {
 		fmt.Sprintf("density as stated: bias %s, mean absolute error %s, RMSE %s (%d pictures)", s.Stated.Bias.signed(), s.Stated.MAE, s.Stated.RMSE, s.Stated.Pictures),
 	}
 	if s.Coverage.Pictures > 0 {
-		lines = append(lines, fmt.Sprintf("stated 90 %% interval: holds the label's density in %d of %d pictures (%.1f %%), mean half width %s",
+		lines = append(lines, fmt.Sprintf("90 %% interval holds the label's density in %d of %d pictures (%.1f %%), half width %s",
 			s.Coverage.Holding, s.Coverage.Pictures, 100*float64(s.Coverage.Share), s.Coverage.MeanHalfWidth))
 	} else {
 		lines = append(lines, "stated 90 % interval: – (the results state none)")
