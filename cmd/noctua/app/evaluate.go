@@ -31,6 +31,7 @@ type evaluateCommand struct {
 	JSON         bool     `help:"Print JSON instead of the table: an object, or an array of several data sets or models."`
 	CSV          string   `name:"csv" help:"Write a line a picture to this file." placeholder:"FILE"`
 	Figure       string   `help:"Where to write the figure (PNG); with --json none is written unless this is given." placeholder:"FILE"`
+	NoPictures   bool     `help:"Draw the figure without photographs, for where those of a data set may not go."`
 	Overlays     string   `help:"Write a PNG a picture into this folder: hits, misses and false vessels on the photograph." placeholder:"DIR"`
 	Datasets     []string `arg:"" name:"dataset" help:"Folder of a data set: CHASE_DB1, HRF, DRIVE, FIVES, or any with images/, manual1/ and, if there is one, fov/."`
 }
@@ -129,7 +130,7 @@ func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*
 			Model:       name,
 			Parallel:    engine.Info().ConcurrentRuns,
 			Progress:    func(int, int) { _ = bar.Add(1) }, // only a picture
-			Sheet:       c.Figure != "" || !c.JSON,
+			Sheet:       !c.NoPictures && (c.Figure != "" || !c.JSON),
 		}
 		if c.Overlays != "" {
 			dir := filepath.Join(c.Overlays, results.part(i, len(results.models)-1))
