@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     _network(train)
     _recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run that lies in --run")
+    train.add_argument(
+        "--export", type=Path, metavar="DIR", help="when done, write the model folder models/<name> here"
+    )
+    train.add_argument("--version", default="1.0.0", help="of the exported weights (1.0.0)")
     train.add_argument("--until", type=int, metavar="STEP", help="stop here without changing the schedule")
     train.add_argument("--fold", type=_fold, metavar="K/N", help="validate on the persons whose number mod N is K")
     train.add_argument(
@@ -197,7 +201,13 @@ def _train(o: argparse.Namespace) -> None:
     if o.threads:
         torch.set_num_threads(o.threads)
     check_run_folder(o.run, o.resume)
-    train(recipe.add(o.run, _words(o)), o.data, o.run, o.resume, o.until, o.fold, o.whole)
+    config = recipe.add(o.run, _words(o))
+    trainer = train(config, o.data, o.run, o.resume, o.until, o.fold, o.whole)
+    if o.export and trainer.step == config.steps:
+        from .export import export
+        from .train import BEST
+
+        export(o.run, BEST, o.export, o.version, None, o.data, "not stated")
 
 
 def _evaluate(o: argparse.Namespace) -> None:

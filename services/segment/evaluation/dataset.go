@@ -181,8 +181,14 @@ func (d *Dataset) collect(dir string, of Split) error {
 	if d.Layout == "" {
 		d.Layout = layoutOf(pictures)
 	}
-	if d.Layout == Generic && d.Split != All {
-		return fault.New(fault.Invalid, "split-unknown", "%s has no split that Noctua knows (CHASE_DB1, HRF, and folders with train/ or training/ and test/ have): use --split all.", dir)
+	var table map[string]Split
+	if d.Layout == Generic {
+		if table, err = splitTable(dir); err != nil {
+			return err
+		}
+		if table == nil && d.Split != All {
+			return fault.New(fault.Invalid, "split-unknown", "%s has no split that Noctua knows (CHASE_DB1, HRF, and folders with train/ or training/ and test/ have): use --split all, or add a split.csv with the columns stem,split.", dir)
+		}
 	}
 	stems := make([]string, len(pictures))
 	for i, p := range pictures {
@@ -192,6 +198,13 @@ func (d *Dataset) collect(dir string, of Split) error {
 		item := Item{Name: stems[i], Split: of, Picture: picture}
 		if of == All {
 			item.Split = splitOf(d.Layout, item.Name)
+		}
+		if table != nil {
+			split, ok := table[item.Name]
+			if !ok {
+				return fault.New(fault.Invalid, "split-file-invalid", "%s has no line for %s: add one with fit, validation or test.", filepath.Join(dir, splitFile), item.Name)
+			}
+			item.Split = split
 		}
 		if d.Split != All && item.Split != d.Split {
 			continue
