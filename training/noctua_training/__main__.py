@@ -49,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _network(train)
     _recipe(train)
     train.add_argument("--resume", action="store_true", help="continue the run that lies in --run")
-    train.add_argument(
-        "--export", type=Path, metavar="DIR", help="when done, write the model folder here"
-    )
+    train.add_argument("--export", type=Path, metavar="DIR", help="when done, write the model folder here")
     train.add_argument("--version", default="1.0.0", help="of the exported weights (1.0.0)")
     train.add_argument("--until", type=int, metavar="STEP", help="stop here without changing the schedule")
     train.add_argument("--fold", type=_fold, metavar="K/N", help="validate on the persons whose number mod N is K")

@@ -57,6 +57,9 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
+    plain_share: float = 0.3
+    """Crops that stay as the camera gave them, turned and flipped only: every camera that is trained on is also seen
+    as it is, and how its observer draws can be learnt."""
 
     @property
     def unit(self) -> float:
@@ -161,9 +164,13 @@ class Sampler:
     def _crop(self) -> tuple[torch.Tensor, ...]:
         group = self.groups[self._index(len(self.groups))]
         picture = group[self._index(len(group))]
-        planes = self._affine(picture)
+        plain = self._chance(self.config.plain_share)
+        planes = self._affine(picture, 1.0 if plain else float(self._factor(self.config.scale_factor)))
         fov = (planes[-1:] > 127.5).float()
         target, border = planes[3:-2] / 255.0, planes[-2:-1] / 255.0
+        if plain:
+            mean, std = picture.statistics(torch.ones(3))
+            return (planes[:3] - mean[:, None, None]) / std[:, None, None] * fov, target, fov, border
         if self._chance(self.config.label_share):
             target = self._redraw(target)
         return self._camera(self._colour(planes[:3], picture, fov)) * fov, target, fov, border
@@ -175,9 +182,8 @@ class Sampler:
         drawn = ((soft - 0.5 + shift) * 2.0 + 0.5).clamp(0, 1)
         return torch.cat([(1 - drawn.sum(dim=0, keepdim=True)).clamp(0, 1), drawn])
 
-    def _affine(self, picture: Prepared) -> torch.Tensor:
+    def _affine(self, picture: Prepared, scale: float) -> torch.Tensor:
         c = self.config
-        scale = float(self._factor(c.scale_factor))
         wanted = c.fov_px * scale
         level = next((lv for lv in picture.levels if lv.fov_px >= 0.98 * wanted), picture.levels[-1])
         zoom = level.fov_px / wanted  # level pixels per crop pixel
