@@ -73,6 +73,9 @@ func FindFOV(p *raster.RGB) (FOV, error) {
 	case box != nil:
 		return *box, t.checkColour(*box)
 	}
+	if t.dark() {
+		return FOV{}, notFound("the picture is too dark to show the retina: check the flash and the pupil and take it again")
+	}
 	if len(t.surrounds()) > 0 {
 		return FOV{}, notFound("no round field of view was found: check that the picture is a colour fundus photograph and not cropped by hand")
 	}
@@ -108,7 +111,7 @@ func roundFOV(p *raster.RGB, t *thumbnail, s surround, r *region) (fov FOV, scor
 		return FOV{}, 0, false
 	}
 	fill, leak := overlap(t, r, fov)
-	explained := explainedShare(points, fov, tolerance*k, k)
+	explained := explainedShare(points, fov, circle{small.x * k, small.y * k, small.r * k}, tolerance*k, k)
 	if fill < minFill || leak > maxLeak || explained < minExplained {
 		return FOV{}, 0, false
 	}
@@ -161,8 +164,9 @@ func overlap(t *thumbnail, r *region, fov FOV) (fill, leak float64) {
 	return float64(covered) / float64(inside), float64(outside) / float64(r.area)
 }
 
-// explainedShare is the share of the border points (thumbnail pixels of k source pixels) on the circle or on a cut line.
-func explainedShare(points []point, fov FOV, tolerance, k float64) float64 {
+// explainedShare is the share of the border points (thumbnail pixels of k source pixels) on the circle or on a cut line. The
+// circle may be the region's own: where the edge is blurred, the region ends well outside the half level that fov lies on.
+func explainedShare(points []point, fov FOV, region circle, tolerance, k float64) float64 {
 	if len(points) == 0 {
 		return 0
 	}
@@ -170,7 +174,7 @@ func explainedShare(points []point, fov FOV, tolerance, k float64) float64 {
 	n := 0
 	for _, p := range points {
 		q := point{p.x * k, p.y * k}
-		if math.Abs(c.residual(q)) < tolerance ||
+		if math.Abs(c.residual(q)) < tolerance || math.Abs(region.residual(q)) < tolerance ||
 			math.Abs(q.x-fov.Left) < tolerance || math.Abs(q.x-fov.Right) < tolerance ||
 			math.Abs(q.y-fov.Top) < tolerance || math.Abs(q.y-fov.Bottom) < tolerance {
 			n++
@@ -217,6 +221,20 @@ func (t *thumbnail) blank() bool {
 	return true
 }
 
+// darkShare is the share of a frame that even a small field of view takes.
+const darkShare = .05
+
+// dark tells whether hardly anything in the frame is lit.
+func (t *thumbnail) dark() bool {
+	lit := 0
+	for i := 0; i < len(t.rgb); i += channels {
+		if max(t.rgb[i], t.rgb[i+1], t.rgb[i+2]) > maxSignal {
+			lit++
+		}
+	}
+	return float64(lit) < darkShare*float64(t.width*t.height)
+}
+
 // checkColour refuses what is not coloured like a retina: monochrome, or not red enough.
 func (t *thumbnail) checkColour(fov FOV) error {
 	k := float64(t.factor)
@@ -237,6 +255,8 @@ func (t *thumbnail) checkColour(fov FOV) error {
 	switch {
 	case n == 0:
 		return notFound("the field of view lies outside the picture: check that the picture is a fundus photograph")
+	case r > overexposedLevel*n && g > overexposedLevel*n:
+		return notFound("the picture is too bright to show the retina: lower the flash and take it again")
 	case spread/n < minColourSpread:
 		return notFound("the picture has no colour: a colour fundus photograph is needed")
 	case bluish > maxBluishShare*n || b > maxBlueOverRed*r || g > maxGreenOverRed*r,
