@@ -512,6 +512,38 @@ type Provenance struct {
 	Threshold float64 `json:"threshold"`
 }
 
+// How well the photograph can be read, judged from the picture alone. A score
+// below limit makes the image ungradable.
+type Quality struct {
+	// What the score is made of; empty where no field of view was found.
+	Figures []QualityFigure `json:"figures"`
+
+	// Score below which an image was ungradable when this one was analysed; 0: none
+	// was.
+	Limit float64 `json:"limit"`
+
+	// What keeps the score low, the one to act on first.
+	Reasons []Note `json:"reasons"`
+
+	// 0 (unreadable) to 1 (nothing to complain of): the lowest score of a component.
+	Score float64 `json:"score"`
+}
+
+// One figure behind the score.
+type QualityFigure struct {
+	// What is measured, in a sentence.
+	Definition string `json:"definition"`
+
+	// Stable code.
+	Name string `json:"name"`
+
+	// UCUM unit; grey levels, 0 to 255, have the unit 1.
+	Unit string `json:"unit"`
+
+	// Value in unit.
+	Value float64 `json:"value"`
+}
+
 // Why a file is in quarantine.
 type Quarantine struct {
 	// What to do.
@@ -665,6 +697,10 @@ type ReportImage struct {
 	// Where the numbers come from.
 	Provenance *Provenance `json:"provenance,omitempty,omitzero"`
 
+	// How well the photograph can be read, judged from the picture alone. A score
+	// below limit makes the image ungradable.
+	Quality *Quality `json:"quality,omitempty,omitzero"`
+
 	// Something that a reader must know: stable code and a sentence.
 	Reason *Note `json:"reason,omitempty,omitzero"`
 
@@ -728,6 +764,10 @@ type Result struct {
 
 	// Where the numbers come from.
 	Provenance Provenance `json:"provenance"`
+
+	// How well the photograph can be read, judged from the picture alone. A score
+	// below limit makes the image ungradable.
+	Quality *Quality `json:"quality,omitempty,omitzero"`
 
 	// Rows of the photograph and of the mask.
 	Rows int `json:"rows"`
