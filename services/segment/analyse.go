@@ -36,19 +36,51 @@ const (
 	maxVesselShare = .35
 )
 
-// Analyser turns pictures into results. It is safe for concurrent use.
-type Analyser struct {
-	network network
-	clock   func() time.Time
-	version string
+// AnalyserConfig says how pictures are judged. The zero value is the default.
+type AnalyserConfig struct {
+	// MinQuality is the quality score, 0 to 1, below which a picture is ungradable: its measures are withheld. 0: none is.
+	// Default fundus.DefaultMinScore.
+	MinQuality *float64
 }
 
-// NewAnalyser makes an analyser on a network. clock gives the times of the provenance, codeVersion names this Noctua.
+// Validate says in a sentence what is wrong.
+func (c AnalyserConfig) Validate() error {
+	if c.MinQuality != nil && !(*c.MinQuality >= 0 && *c.MinQuality <= 1) {
+		return fault.New(fault.Invalid, "segment-config", "the least quality is %v: choose 0 (every picture is measured) to 1 (--min-quality)", *c.MinQuality)
+	}
+	return nil
+}
+
+func (c AnalyserConfig) minQuality() float64 {
+	if c.MinQuality != nil {
+		return *c.MinQuality
+	}
+	return fundus.DefaultMinScore
+}
+
+// Analyser turns pictures into results. It is safe for concurrent use.
+type Analyser struct {
+	network    network
+	clock      func() time.Time
+	version    string
+	minQuality float64
+}
+
+// NewAnalyser makes an analyser on a network with the default configuration. clock gives the times of the provenance,
+// codeVersion names this Noctua.
 func NewAnalyser(n network, clock func() time.Time, codeVersion string) (*Analyser, error) {
+	return NewConfiguredAnalyser(n, clock, codeVersion, AnalyserConfig{})
+}
+
+// NewConfiguredAnalyser is NewAnalyser with a configuration.
+func NewConfiguredAnalyser(n network, clock func() time.Time, codeVersion string, config AnalyserConfig) (*Analyser, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
 	if n == nil || clock == nil || codeVersion == "" {
 		return nil, fault.New(fault.Internal, "segment-config", "an analyser needs a network, a clock and the version of Noctua")
 	}
-	return &Analyser{network: n, clock: clock, version: codeVersion}, nil
+	return &Analyser{network: n, clock: clock, version: codeVersion, minQuality: config.minQuality()}, nil
 }
 
 // Subject says which picture is analysed; all of it goes into the result unchanged.
@@ -65,7 +97,8 @@ type Subject struct {
 // Analysis is what is known about one picture.
 type Analysis struct {
 	Result record.Result
-	// The rest is nil or zero where no field of view was found.
+	// The rest is nil or zero where no field of view was found. It is there for an ungradable picture that has one, so that
+	// the network can be judged on it.
 	Canvas      fundus.Canvas
 	FOVMask     *raster.Mask  // on the canvas
 	Probability *raster.Plane // of vessel, on the canvas
@@ -75,7 +108,7 @@ type Analysis struct {
 
 // Timings are where the time went.
 type Timings struct {
-	FieldOfView, Canvas, Network, Inference, Measures time.Duration // Network includes waiting for a run, Inference does not
+	FieldOfView, Quality, Canvas, Network, Inference, Measures time.Duration // Network includes waiting for a run, Inference does not
 }
 
 // Measured tells whether the picture has measures, and so a mask and an overlay.
@@ -123,10 +156,10 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 	if err != nil {
 		return nil, err
 	}
-	if absent != nil {
+	if len(absent) > 0 {
 		out.Result.Status = record.Ungradable
-		out.Result.Warnings = append(out.Result.Warnings, *absent)
-		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, *absent)
+		out.Result.Warnings = append(out.Result.Warnings, absent...)
+		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, absent[0])
 	} else {
 		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile}
 	}
@@ -134,14 +167,16 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 	return out, nil
 }
 
-// measure fills out with everything that can be known; a note instead of an error where that ends early.
-func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) (*record.Note, error) {
+// measure fills out with everything that can be known. Notes instead of an error, the leading one first, say why there are no
+// measures.
+func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([]record.Note, error) {
 	manifest := a.network.Model().Manifest
 	took := stopwatch()
 	fov, err := fundus.FindFOV(p)
 	out.Timings.FieldOfView = took()
 	if fault.CodeOf(err) == fundus.CodeNotFound {
-		return &record.Note{Code: fundus.CodeNotFound, Text: sentence(err)}, nil
+		out.Result.Quality = a.quality(fundus.Unfound(err))
+		return []record.Note{{Code: fundus.CodeNotFound, Text: sentence(err)}}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("finding the field of view: %w", err)
@@ -153,6 +188,13 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) (*
 	if fov.FillsFrame {
 		out.Result.Warnings = append(out.Result.Warnings, record.Note{Code: codeFillsFrame, Text: "The photograph shows no edge of its field of view, so its scale is estimated and the measures are less certain."})
 	}
+
+	quality, err := fundus.Assess(p, fov)
+	if err != nil {
+		return nil, fmt.Errorf("judging the quality: %w", err)
+	}
+	out.Result.Quality = a.quality(quality)
+	out.Timings.Quality = took()
 
 	canvas, err := fundus.NewCanvas(fov, manifest.Input.WidthPx, manifest.Input.HeightPx, manifest.Input.FOVDiameterPx)
 	if err != nil {
@@ -185,8 +227,15 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) (*
 	out.Vessels = fundus.Threshold(plane, manifest.Threshold)
 	fundus.And(out.Vessels, mask)
 
+	var absent []record.Note
+	if quality.Score < a.minQuality {
+		absent = append(absent, out.Result.Quality.Reasons...)
+	}
 	if note := implausible(out.Vessels, mask); note != nil {
-		return note, nil
+		absent = append(absent, *note)
+	}
+	if len(absent) > 0 {
+		return absent, nil
 	}
 	values, err := vessel.Measure(out.Vessels, mask, vessel.Geometry{FOVDiameterPx: canvas.DiameterPx})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/vessel"
 )
@@ -20,6 +21,20 @@ func measures(values []vessel.Value, gridPx float64) []record.Measure {
 			m.Value = &v.Value
 		}
 		out = append(out, m)
+	}
+	return out
+}
+
+// quality writes the quality as it appears in documents.
+func (a *Analyser) quality(q fundus.Quality) *record.Quality {
+	out := &record.Quality{Score: q.Score, Limit: a.minQuality, Reasons: []record.Note{}, Figures: []record.QualityFigure{}}
+	for _, r := range q.Reasons {
+		out.Reasons = append(out.Reasons, record.Note{Code: r.Code, Text: sentenceOf(r.Sentence)})
+	}
+	if q.Found {
+		for _, f := range q.Figures.List() {
+			out.Figures = append(out.Figures, record.QualityFigure{Name: f.Name, Definition: f.Definition, Unit: f.Unit, Value: f.Value})
+		}
 	}
 	return out
 }
@@ -40,8 +55,10 @@ func measure(d vessel.Definition, gridPx float64) record.Measure {
 }
 
 // sentence makes a sentence for documents out of an error's: upper case in front, full stop behind.
-func sentence(err error) string {
-	s := []rune(strings.TrimSpace(fault.SentenceOf(err)))
+func sentence(err error) string { return sentenceOf(fault.SentenceOf(err)) }
+
+func sentenceOf(text string) string {
+	s := []rune(strings.TrimSpace(text))
 	if len(s) == 0 {
 		return "Unknown reason."
 	}

@@ -25,6 +25,8 @@ type Config struct {
 	Grace time.Duration
 	// MaxAttempts is how often a picture is tried before it counts as failed. Default 5.
 	MaxAttempts int
+	// Analyser says how pictures are judged.
+	Analyser AnalyserConfig
 }
 
 // maxGrace bounds Config.Grace: longer than that, a supervisor kills the process.
@@ -38,7 +40,7 @@ func (c Config) Validate() error {
 	case c.MaxAttempts < 0 || c.MaxAttempts > 100:
 		return fault.New(fault.Invalid, "segment-config", "the number of attempts is %d: choose 1 to 100, or 0 for the default", c.MaxAttempts)
 	}
-	return nil
+	return c.Analyser.Validate()
 }
 
 // Service consumes image.accepted and brings every image to a result or a failure.
@@ -56,7 +58,7 @@ func New(deps Deps, config Config) (*Service, error) {
 	if deps.Conn == nil || deps.Store == nil || deps.Engine == nil || deps.Logger == nil || deps.Clock == nil {
 		return nil, fault.New(fault.Internal, "segment-config", "the segment service lacks a dependency")
 	}
-	analyser, err := NewAnalyser(deps.Engine, deps.Clock, deps.CodeVersion)
+	analyser, err := NewConfiguredAnalyser(deps.Engine, deps.Clock, deps.CodeVersion, config.Analyser)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ type runtimeFlags struct {
 	ConcurrentRuns int           `help:"Runs of the network at a time; 0: as many as processors allow, at most 8." default:"0" env:"NOCTUA_CONCURRENT_RUNS"`
 	Threads        int           `help:"Threads of one run; 0: 1." default:"0" env:"NOCTUA_THREADS"`
 	Device         int           `help:"Number of the GPU." default:"0" env:"NOCTUA_DEVICE"`
+	MinQuality     float64       `help:"Quality score below which a photograph is ungradable and not measured, 0 to 1; 0: every one is measured." default:"0.3" env:"NOCTUA_MIN_QUALITY"`
 }
 
 // engineFlags say which network runs on what, where models come from folders alone.
@@ -50,9 +51,23 @@ func (f installedModelFlags) open(ctx context.Context, w io.Writer) (*segment.En
 	return f.runtimeFlags.open(ctx, w, m)
 }
 
+// judgement says how pictures are judged.
+func (f runtimeFlags) judgement() segment.AnalyserConfig {
+	return segment.AnalyserConfig{MinQuality: &f.MinQuality}
+}
+
+// analyser makes what analyses pictures on a network.
+func (f runtimeFlags) analyser(engine *segment.Engine) (*segment.Analyser, error) {
+	return segment.NewConfiguredAnalyser(engine, time.Now, codeVersion(), f.judgement())
+}
+
 // open loads a network, and says on w which one where it is not the shipped one, and when it runs on something else than was asked
 // for.
 func (f runtimeFlags) open(ctx context.Context, w io.Writer, m chosenModel) (*segment.Engine, error) {
+	// Before the network is loaded, which takes a while.
+	if err := f.judgement().Validate(); err != nil {
+		return nil, err
+	}
 	shipped, err := models.Files()
 	if err != nil {
 		return nil, err

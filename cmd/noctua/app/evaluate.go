@@ -13,12 +13,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
-	"github.com/noctua-screening/noctua/services/segment"
 	"github.com/noctua-screening/noctua/services/segment/evaluation"
 )
 
@@ -114,7 +112,7 @@ func (c *evaluateCommand) evaluateModel(inv *invocation, m chosenModel, sets []*
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	analyser, err := segment.NewAnalyser(engine, time.Now, codeVersion())
+	analyser, err := c.analyser(engine)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -43,7 +42,7 @@ func (c *predictCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	analyser, err := segment.NewAnalyser(engine, time.Now, codeVersion())
+	analyser, err := c.analyser(engine)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (c *runCommand) services(b *backbone, engine *segment.Engine, index *store.
 	if err != nil {
 		return nil, err
 	}
-	workers, err := newSegment(b, engine)
+	workers, err := newSegment(b, engine, c.judgement())
 	if err != nil {
 		return nil, err
 	}

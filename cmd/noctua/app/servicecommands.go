@@ -109,7 +109,7 @@ func (c *segmentCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer b.close()
-	service, err := newSegment(b, engine)
+	service, err := newSegment(b, engine, c.judgement())
 	if err != nil {
 		return err
 	}

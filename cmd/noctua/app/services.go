@@ -66,10 +66,10 @@ const (
 )
 
 // newSegment builds the segment workers.
-func newSegment(b *backbone, engine *segment.Engine) (lifecycle.Component, error) {
+func newSegment(b *backbone, engine *segment.Engine, judgement segment.AnalyserConfig) (lifecycle.Component, error) {
 	service, err := segment.New(segment.Deps{
 		Conn: b.conn, Store: b.blobs, Engine: engine, Logger: b.logger.With("service", "segment"), Clock: time.Now, CodeVersion: codeVersion(),
-	}, segment.Config{})
+	}, segment.Config{Analyser: judgement})
 	if err != nil {
 		return lifecycle.Component{}, err
 	}
