@@ -73,6 +73,7 @@ func measureCodes() []record.Note {
 		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
 		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
 		{Code: gridCode, Text: "Diameter of the field of view in pixels on the grid that a measure was taken on."},
+		{Code: qualityCode, Text: "How well the photograph can be read, 0 (not at all) to 1, judged from the picture alone."},
 	}
 }
 

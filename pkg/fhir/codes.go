@@ -38,6 +38,8 @@ const (
 	errorCode  = "error-bound"
 	regionCode = "region"
 	gridCode   = "grid-fov-diameter"
+	// qualityCode is 0 to 1 and about the photograph; why it is low stands in the notes.
+	qualityCode = "image-quality"
 )
 
 func concept(system, code, display string) Concept {

@@ -152,6 +152,9 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 		q.Unit = "pixels"
 		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, gridCode, "Diameter of the field of view on the grid measured"), ValueQuantity: q})
 	}
+	if img.Quality != nil {
+		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, qualityCode, "Image quality score"), ValueQuantity: quantity(img.Quality.Score, "1")})
+	}
 	for _, w := range img.Warnings {
 		o.Note = append(o.Note, Annotation{Text: w.Text})
 	}

@@ -112,7 +112,7 @@ func reportImage(p part) record.ReportImage {
 		img.Reason = &record.Note{Code: p.failure.Code, Text: p.failure.Reason}
 	case p.result != nil:
 		res := p.result
-		img.Measures, img.Warnings, img.Provenance = res.Measures, res.Warnings, &res.Provenance
+		img.Measures, img.Warnings, img.Provenance, img.Quality = res.Measures, res.Warnings, &res.Provenance, res.Quality
 		img.MaskKey, img.OverlayKey = beside(p.image.OutcomeKey, res.Files.Mask), beside(p.image.OutcomeKey, res.Files.Overlay)
 		if p.image.Status == record.ImageUngradable {
 			img.Reason = ungradableReason(res)
@@ -132,14 +132,15 @@ func beside(key, name string) string {
 	return path.Join(path.Dir(key), name)
 }
 
+// ungradableReason is what withheld the measures. A warning may be about something else, and stand before it.
 func ungradableReason(res *record.Result) *record.Note {
-	if len(res.Warnings) > 0 {
-		return &res.Warnings[0]
-	}
 	for _, m := range res.Measures {
 		if m.AbsentReason != nil {
 			return m.AbsentReason
 		}
+	}
+	if len(res.Warnings) > 0 {
+		return &res.Warnings[0]
 	}
 	return &record.Note{Code: "ungradable", Text: "The picture could not be measured."}
 }

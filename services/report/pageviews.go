@@ -2,6 +2,9 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -174,6 +177,24 @@ func summary(doc *record.Report) string {
 	return text + "."
 }
 
+// qualityView leaves out the reasons that are said already, as the image's reason or as a warning.
+func qualityView(q record.Quality, img record.ReportImage) *web.Quality {
+	const percent = 100
+	view := &web.Quality{Percent: int(math.Round(percent * q.Score)), Low: q.Score < q.Limit}
+	for _, r := range q.Reasons {
+		if (img.Reason == nil || r != *img.Reason) && !slices.Contains(img.Warnings, r) {
+			view.Reasons = append(view.Reasons, r.Text)
+		}
+	}
+	for _, f := range q.Figures {
+		view.Figures = append(view.Figures, web.Value{Display: strings.ReplaceAll(f.Name, "-", " "), Definition: f.Definition, Text: string(fhir.RoundDecimal(f.Value, glanceDigits))})
+	}
+	if q.Limit > 0 {
+		view.Limit = strconv.Itoa(int(math.Round(percent * q.Limit)))
+	}
+	return view
+}
+
 func imageView(img record.ReportImage) web.ImageView {
 	const shaDigits = 16
 	at := "/api/images/" + img.SOPUID + "/" + img.Sha256[:shaDigits] + "/"
@@ -203,6 +224,9 @@ func imageView(img record.ReportImage) web.ImageView {
 		if img.Reason == nil || w != *img.Reason {
 			v.Warnings = append(v.Warnings, w.Text)
 		}
+	}
+	if q := img.Quality; q != nil {
+		v.Quality = qualityView(*q, img)
 	}
 	for _, n := range img.Notes {
 		v.Notes = append(v.Notes, n.Text)

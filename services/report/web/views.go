@@ -108,6 +108,16 @@ type ImageView struct {
 	Warnings, Notes                               []string
 	Provenance                                    []Fact
 	Superseded                                    bool
+	Quality                                       *Quality // nil where it was not judged
+}
+
+// Quality is how well a photograph can be read.
+type Quality struct {
+	Percent int      // 0 to 100
+	Low     bool     // below the limit
+	Limit   string   // percent; "" if there is none
+	Reasons []string // that are said nowhere else on the page
+	Figures []Value
 }
 
 // Fact is a name and its value.
