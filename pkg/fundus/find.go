@@ -7,7 +7,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/raster"
 )
 
-// CodeNotFound is the stable code of FindFOV's error.
+// CodeNotFound is the stable code of FindFOV's error where nothing was found.
 const CodeNotFound = "field-of-view-not-found"
 
 // Bounds of what is taken for a field of view.
@@ -36,11 +36,11 @@ const (
 )
 
 // FindFOV finds the field of view from the picture alone. It copes with a black, white or single-coloured surround, with
-// cuts by straight lines on any side, with text in the margin, with notches and tabs on the circle's edge, and with
+// cuts by straight lines on any side, with a frame around the surround, with text in the margin, with notches and tabs on the circle's edge, and with
 // photographs that fill their frame (FOV.FillsFrame; then the circle is the one around the frame).
 //
-// Frames that are blank, monochrome, or show nothing that could be a fundus photograph are a fault of kind Invalid with the
-// code CodeNotFound. It judges shape and colour only: that a picture passes does not mean that it is gradable.
+// Frames that are blank or without anything round are a fault of kind Invalid with the code CodeNotFound, those that are
+// monochrome or not coloured like a retina with CodeNotFundus. It judges shape and colour only: that a picture passes does not mean that it is gradable.
 func FindFOV(p *raster.RGB) (FOV, error) {
 	if err := p.Check(); err != nil {
 		return FOV{}, fault.Wrap(fault.Internal, "picture-size", err, "looking for the field of view")
@@ -65,6 +65,9 @@ func FindFOV(p *raster.RGB) (FOV, error) {
 		}
 		if fov, ok := boxFOV(p, t, s, r); ok && box == nil {
 			box = &fov
+			if inner, score, ok := roundInside(p, fov, float64(t.factor)); ok && score > bestScore {
+				best, bestScore = inner, score
+			}
 		}
 	}
 	switch {
@@ -85,6 +88,10 @@ func FindFOV(p *raster.RGB) (FOV, error) {
 
 func notFound(format string, args ...any) error {
 	return fault.New(fault.Invalid, CodeNotFound, format, args...)
+}
+
+func notFundus(format string, args ...any) error {
+	return fault.New(fault.Invalid, CodeNotFundus, format, args...)
 }
 
 // roundFOV fits circle and cuts to a region of the thumbnail and sharpens them on the picture. The score tells how well
@@ -195,6 +202,33 @@ func boxFOV(p *raster.RGB, t *thumbnail, s surround, r *region) (FOV, bool) {
 	return aroundBox(p, x0, y0, x1, y1), true
 }
 
+// roundInside looks for a round field of view in a box: a photograph with its black surround may lie in a frame of another
+// colour. trim is how far the box may reach into that frame, source pixels.
+func roundInside(p *raster.RGB, box FOV, trim float64) (best FOV, bestScore float64, ok bool) {
+	x0, y0 := int(math.Ceil(box.Left+trim)), int(math.Ceil(box.Top+trim))
+	x1, y1 := int(box.Right-trim), int(box.Bottom-trim)
+	if min(x1-x0, y1-y0) < minPicturePx {
+		return FOV{}, 0, false
+	}
+	inside := raster.NewRGB(x1-x0, y1-y0)
+	for y := range inside.Height {
+		copy(inside.Pix[channels*y*inside.Width:][:channels*inside.Width], p.Pix[channels*((y+y0)*p.Width+x0):])
+	}
+	t := newThumbnail(inside)
+	for _, s := range t.surrounds() {
+		if r := t.retina(s); r != nil {
+			if fov, score, found := roundFOV(inside, t, s, r); found && score > bestScore {
+				best, bestScore, ok = fov, score, true
+			}
+		}
+	}
+	dx, dy := float64(x0), float64(y0)
+	best.CenterX, best.Left, best.Right = best.CenterX+dx, best.Left+dx, best.Right+dx
+	best.CenterY, best.Top, best.Bottom = best.CenterY+dy, best.Top+dy, best.Bottom+dy
+	best.Width, best.Height = p.Width, p.Height
+	return best, bestScore, ok
+}
+
 // aroundBox is the FOV of a box that the retina fills: its circumscribed circle, cut by the box.
 func aroundBox(p *raster.RGB, x0, y0, x1, y1 float64) FOV {
 	return FOV{
@@ -258,10 +292,10 @@ func (t *thumbnail) checkColour(fov FOV) error {
 	case r > overexposedLevel*n && g > overexposedLevel*n:
 		return notFound("the picture is too bright to show the retina: lower the flash and take it again")
 	case spread/n < minColourSpread:
-		return notFound("the picture has no colour: a colour fundus photograph is needed")
+		return notFundus("the picture has no colour: a colour fundus photograph is needed")
 	case bluish > maxBluishShare*n || b > maxBlueOverRed*r || g > maxGreenOverRed*r,
 		fov.FillsFrame && (r < fullFrameRedGreen*g || r < fullFrameRedBlue*b):
-		return notFound("the picture is not coloured like a retina (mean red %.0f, green %.0f, blue %.0f): check that it is a fundus photograph", r/n, g/n, b/n)
+		return notFundus("the picture is not coloured like a retina (mean red %.0f, green %.0f, blue %.0f): check that it is a fundus photograph", r/n, g/n, b/n)
 	}
 	return nil
 }

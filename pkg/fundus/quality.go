@@ -59,9 +59,6 @@ type QualityFigures struct {
 	// Relief is detail at 1/100 to 1/25 of the FOV's diameter in the green channel over that channel's mean, no unit: much
 	// more of it than vessels and disc make is no retina.
 	Relief float64
-	// RedRelief is detail at 1/100 to 1/50 over the mean in red, divided by the same in green, no unit: blood swallows green
-	// light and lets red pass, so that what shows more in red is no vessel.
-	RedRelief float64
 	// Visible is the share of the FOV's circle that frame and cut lines leave, 0 to 1. It is 1 where the circle is a guess
 	// (FOV.FillsFrame).
 	Visible float64
@@ -86,7 +83,6 @@ func (f QualityFigures) List() []Figure {
 		{"contrast", "Detail at 1/100 to 1/50 of the diameter of the field of view in green, grey levels.", "1", f.Contrast},
 		{"contrast-to-noise", "Contrast over noise, at most 100.", "1", f.ContrastToNoise},
 		{"relief", "Detail at 1/100 to 1/25 of the diameter of the field of view in green over the mean of green.", "1", f.Relief},
-		{"red-relief", "Detail at 1/100 to 1/50 of the diameter of the field of view over the mean in red, divided by the same in green.", "1", f.RedRelief},
 		{"visible", "Share of the circle of the field of view that is in the picture.", "1", f.Visible},
 		{"underexposed", "Share of the field of view in which green is below 4 of 255.", "1", f.Underexposed},
 		{"overexposed", "Share of the field of view in which green is above 245 of 255.", "1", f.Overexposed},
@@ -123,8 +119,7 @@ var (
 	contrastRamp     = ramp{unusable: .10, good: 1.5, logarithmic: true}
 	clearnessRamp    = ramp{unusable: .20, good: 2, logarithmic: true}
 	visibleRamp      = ramp{unusable: .15, good: .75}
-	reliefRamp       = ramp{unusable: .50, good: .20}
-	redReliefRamp    = ramp{unusable: 1.6, good: .9}
+	reliefRamp       = ramp{unusable: .40, good: .18}
 )
 
 // component is a score with the reason that it gives where it is low.
@@ -136,7 +131,7 @@ type component struct {
 // components lists the scores. Where scores are equal the earlier one leads: where nothing can be seen, nothing is sharp.
 func (f QualityFigures) components() []component {
 	return []component{
-		{min(reliefRamp.score(f.Relief), redReliefRamp.score(f.RedRelief)), Reason{CodeNotFundus, "The picture does not look like a retina: check that it is a colour fundus photograph."}},
+		{reliefRamp.score(f.Relief), Reason{CodeNotFundus, "The picture does not look like a retina: check that it is a colour fundus photograph."}},
 		{min(brightnessRamp.score(f.Brightness), underexposedRamp.score(f.Underexposed)), Reason{CodeDark, "The photograph is too dark: check the flash and the pupil and take it again."}},
 		{overexposedRamp.score(f.Overexposed), Reason{CodeBright, "The photograph is too bright: lower the flash and take it again."}},
 		{visibleRamp.score(f.Visible), Reason{CodeCut, "Much of the field of view is cut off: centre the eye, keep the whole round picture in the frame and take it again."}},
@@ -162,9 +157,15 @@ func Assess(p *raster.RGB, fov FOV) (Quality, error) {
 	return figures.quality(), nil
 }
 
-// Unfound is the quality of a picture in which FindFOV found nothing: score 0, with err, which FindFOV returned, as the reason.
-func Unfound(err error) Quality {
-	return Quality{Reasons: []Reason{{CodeNotFound, fault.SentenceOf(err)}}}
+// Refused tells whether an error of FindFOV is about the picture: its code is CodeNotFound or CodeNotFundus.
+func Refused(err error) bool {
+	code := fault.CodeOf(err)
+	return code == CodeNotFound || code == CodeNotFundus
+}
+
+// Unfound is the quality of a picture that FindFOV refused: score 0, with the refusal as the reason.
+func Unfound(refusal error) Quality {
+	return Quality{Reasons: []Reason{{fault.CodeOf(refusal), fault.SentenceOf(refusal)}}}
 }
 
 func (f QualityFigures) quality() Quality {
@@ -204,18 +205,17 @@ const (
 func measureQuality(image *Image, canvas Canvas) (QualityFigures, error) {
 	const n = qualityCanvasPx
 	mask := canvas.Mask()
-	red, green := image.Pix[:n*n], image.Pix[n*n:2*n*n]
+	green := image.Pix[n*n : 2*n*n]
 	var f QualityFigures
 	levels := make([]float32, 0, n*n)
-	under, over, greenSum, redSum := 0, 0, 0.0, 0.0
+	under, over, sum := 0, 0, 0.0
 	for i, m := range mask.Pix {
 		if m == 0 {
 			continue
 		}
 		v := green[i]
 		levels = append(levels, v)
-		greenSum += float64(v)
-		redSum += float64(red[i])
+		sum += float64(v)
 		if v < underexposedLevel {
 			under++
 		}
@@ -236,24 +236,24 @@ func measureQuality(image *Image, canvas Canvas) (QualityFigures, error) {
 
 	inner, mirror := reflection(canvas)
 	unfolded := reflected(green, mirror)
-	greenDetail := coarseDetail(unfolded, inner)
-	redDetail := coarseDetail(reflected(red, mirror), inner)
+	coarse := coarseDetail(unfolded, inner)
 	fine := newBands(unfolded, n)
 	f.Noise = fine.next(inner).background / b3Gain[0]
-	small := fine.next(inner)
-	large := greenDetail[0]
+	small, large := fine.next(inner), coarse[0]
 
 	// What is there by rounding alone must not be divided by.
 	const leastLevels, leastShare = 1e-3, .1
-	f.Sharpness = small.standsOut() / max(leastLevels, leastShare*large.deviation, large.standsOut())
-	f.Contrast = math.Hypot(without(large.deviation, b3Gain[2]*f.Noise), without(greenDetail[1].deviation, b3Gain[3]*f.Noise))
+	smallOut, largeOut := without(small.standsOut(), b3Gain[1]*roundingLevels), without(large.standsOut(), b3Gain[2]*roundingLevels)
+	f.Sharpness = smallOut / max(leastLevels, leastShare*large.deviation, largeOut)
+	f.Contrast = math.Hypot(without(large.deviation, b3Gain[2]*f.Noise), without(coarse[1].deviation, b3Gain[3]*f.Noise))
 	f.ContrastToNoise = min(maxContrastToNoise, f.Contrast/math.Max(leastLevels, f.Noise))
-	greenMean, redMean := math.Max(1, greenSum/count), math.Max(1, redSum/count)
-	f.Relief = math.Hypot(f.Contrast, greenDetail[2].deviation) / greenMean
-	redContrast := math.Hypot(redDetail[0].deviation, redDetail[1].deviation)
-	f.RedRelief = redContrast / redMean / math.Max(leastLevels, f.Contrast/greenMean)
+	f.Relief = math.Hypot(f.Contrast, coarse[2].deviation) / math.Max(1, sum/count)
 	return f, nil
 }
+
+// roundingLevels is the deviation of rounding to whole grey levels, 1/√12: in a picture that is nearly flat its steps are all
+// that stands out.
+const roundingLevels = .289
 
 // maxContrastToNoise bounds a ratio that is without meaning where there is hardly any noise.
 const maxContrastToNoise = 100.0

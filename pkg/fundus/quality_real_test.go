@@ -1,16 +1,20 @@
 package fundus_test
 
 import (
+	"bytes"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/test/shared"
@@ -20,7 +24,7 @@ import (
 func assess(t testing.TB, p *raster.RGB) fundus.Quality {
 	t.Helper()
 	fov, err := fundus.FindFOV(p)
-	if fault.CodeOf(err) == fundus.CodeNotFound {
+	if fundus.Refused(err) {
 		return fundus.Unfound(err)
 	}
 	if err != nil {
@@ -81,10 +85,11 @@ func openPhotograph(t testing.TB, name string, shrinkBy int) photograph {
 		t.Fatal(err)
 	}
 	out := photograph{RGB: p, fov: fov, mask: fov.Mask()}
+	area := float64(fov.Area())
 	for i, m := range out.mask.Pix {
 		if m != 0 {
 			for c := range 3 {
-				out.mean[c] += float64(p.Pix[3*i+c]) / float64(fov.Area())
+				out.mean[c] += float64(p.Pix[3*i+c]) / area
 			}
 		}
 	}
@@ -188,11 +193,11 @@ var qualityPictures = []struct {
 }{{"CHASE_DB1/Image_01L", 1}, {"CHASE_DB1/Image_09R", 1}, {"HRF/02_dr", 4}, {"HRF/03_g", 4}}
 
 // TestQualityFallsWithDegradation degrades real photographs step by step: the score never rises by more than a tolerance, ends
-// below the limit, and the reason that leads there is the right one. The tolerance is for rounding to whole grey levels and for
-// the field of view, which is found anew.
+// below the limit, and the reason that leads there is the right one. The tolerance is for rounding to whole grey levels, for the
+// field of view, which is found anew, and for the sharp edges of what is clipped to white.
 func TestQualityFallsWithDegradation(t *testing.T) {
 	t.Parallel()
-	const tolerance = .02
+	const tolerance = .05
 	type series struct {
 		levels []float64 // ever worse
 		make   func(p photograph, level float64) *raster.RGB
@@ -249,4 +254,112 @@ func TestQualityFallsWithDegradation(t *testing.T) {
 	}
 }
 
-var _ sync.Mutex
+// TestQualityDoesNotDependOnPixels shrinks photographs: the score stays within .05, from 3504 to 876 px of width.
+func TestQualityDoesNotDependOnPixels(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("large pictures are left out of a short run")
+	}
+	const tolerance = .05
+	for name, shrinkBy := range map[string][]int{"HRF/03_dr": {2, 4}, "HRF/02_h": {2, 4}, "CHASE_DB1/Image_04R": {2}} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			p := openPhotograph(t, name, 1)
+			soft := p.blurred(.004*2*p.fov.Radius, true) // on the slope of the score
+			for state, whole := range map[string]*raster.RGB{"clean": p.RGB, "out of focus": soft} {
+				want := assess(t, whole)
+				for _, k := range shrinkBy {
+					got := assess(t, shrunk(whole, k))
+					t.Logf("%s: whole %.3f, 1/%d %.3f", state, want.Score, k, got.Score)
+					if math.Abs(got.Score-want.Score) > tolerance || leading(got) != leading(want) {
+						t.Errorf("%s: whole %.3f %s, 1/%d %.3f %s", state, want.Score, codes(want), k, got.Score, codes(got))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestSoftPhotographsAreGradable takes photographs to what an old camera makes of them: a field of view of 540 px, a little
+// out of focus, a little dark or pale, JPEG of quality 60.
+func TestSoftPhotographsAreGradable(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"HRF/01_dr", "HRF/04_g", "HRF/05_h"} {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			p := openPhotograph(t, name, 6) // 543 px
+			soft := photograph{RGB: p.blurred(1, true), fov: p.fov, mask: p.mask, mean: p.mean}
+			for state, gain := range map[string]float64{"as lit": 1, "dark": .6, "pale": 1.6} {
+				q := assess(t, throughJPEG(t, soft.each(true, func(v float64, _ int) float64 { return gain * v }), 60))
+				t.Logf("%s: %.3f %s %+v", state, q.Score, codes(q), q.Figures)
+				if q.Score < 2*fundus.DefaultMinScore {
+					t.Errorf("%s: score %.3f, %s", state, q.Score, codes(q))
+				}
+			}
+		})
+	}
+}
+
+func throughJPEG(t testing.TB, p *raster.RGB, quality int) *raster.RGB {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, p.Width, p.Height))
+	for i := range p.Width * p.Height {
+		copy(img.Pix[4*i:], p.Pix[3*i:3*i+3])
+		img.Pix[4*i+3] = 255
+	}
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, img, &jpeg.Options{Quality: quality}); err != nil {
+		t.Fatal(err)
+	}
+	back, err := jpeg.Decode(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := raster.NewRGB(p.Width, p.Height)
+	for y := range p.Height {
+		for x := range p.Width {
+			r, g, b, _ := back.At(x, y).RGBA()
+			out.Pix[3*(y*p.Width+x)], out.Pix[3*(y*p.Width+x)+1], out.Pix[3*(y*p.Width+x)+2] = uint8(r>>8), uint8(g>>8), uint8(b>>8)
+		}
+	}
+	return out
+}
+
+// TestConformancePicturesAreNoFundusPhotographs decodes the public test suites' pictures as far as Noctua can: none may be
+// gradable.
+func TestConformancePicturesAreNoFundusPhotographs(t *testing.T) {
+	t.Parallel()
+	decoded := 0
+	counts := map[string]int{}
+	err := filepath.WalkDir(shared.Dir(t, "dicom", "conformance"), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
+		if err != nil {
+			return nil //nolint:nilerr // not one that Noctua reads
+		}
+		p, _, err := file.Decode()
+		if err != nil {
+			return nil //nolint:nilerr // not one that Noctua reads
+		}
+		decoded++
+		q := assess(t, p)
+		counts[leading(q)]++
+		if q.Score >= fundus.DefaultMinScore {
+			t.Errorf("%s is gradable: %.3f %s %+v", filepath.Base(path), q.Score, codes(q), q.Figures)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d pictures: %v", decoded, counts)
+	if decoded < 30 {
+		t.Errorf("only %d pictures were decoded", decoded)
+	}
+}

@@ -78,15 +78,16 @@ func dice(a, b *raster.Mask) float64 {
 	return 2 * float64(both) / float64(sum)
 }
 
-// TestFindFOVOnDataSets holds FindFOV against the published masks of every CHASE_DB1 and HRF picture.
-func TestFindFOVOnDataSets(t *testing.T) {
+// TestEveryPictureOfTheDataSets holds FindFOV against the published masks of every CHASE_DB1 and HRF picture, and counts those
+// that are gradable: clean pictures must be.
+func TestEveryPictureOfTheDataSets(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("whole data sets are left out of a short run")
 	}
-	const minDice, want = .99, 73
+	const minDice, want, minGradable = .99, 73, .97
 	var mu sync.Mutex
-	pictures, sum, lowest := 0, 0.0, 1.0
+	pictures, gradable, sum, lowest := 0, 0, 0.0, 1.0
 	var table []string
 	t.Run("pictures", func(t *testing.T) {
 		for set, suffix := range map[string]string{"CHASE_DB1": ".png", "HRF": "_mask.tif"} {
@@ -99,7 +100,8 @@ func TestFindFOVOnDataSets(t *testing.T) {
 				stem := strings.TrimSuffix(filepath.Base(file), ".jpg")
 				t.Run(stem, func(t *testing.T) {
 					t.Parallel()
-					fov, err := fundus.FindFOV(readRGB(t, file))
+					p := readRGB(t, file)
+					fov, err := fundus.FindFOV(p)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -107,20 +109,30 @@ func TestFindFOVOnDataSets(t *testing.T) {
 					if d < minDice || fov.FillsFrame {
 						t.Errorf("Dice %.4f with %+v", d, fov)
 					}
+					q, err := fundus.Assess(p, fov)
+					if err != nil {
+						t.Fatal(err)
+					}
 					mu.Lock()
 					defer mu.Unlock()
 					pictures++
+					if q.Score >= fundus.DefaultMinScore {
+						gradable++
+					}
 					sum += d
 					lowest = min(lowest, d)
-					table = append(table, fmt.Sprintf("%-10s Dice %.4f  centre %7.1f %7.1f  radius %7.1f  box %g %g %g %g", stem, d, fov.CenterX, fov.CenterY, fov.Radius, fov.Left, fov.Top, fov.Right, fov.Bottom))
+					table = append(table, fmt.Sprintf("%-10s Dice %.4f  centre %7.1f %7.1f  radius %7.1f  box %g %g %g %g  quality %.3f %s", stem, d, fov.CenterX, fov.CenterY, fov.Radius, fov.Left, fov.Top, fov.Right, fov.Bottom, q.Score, codes(q)))
 				})
 			}
 		}
 	})
 	slices.Sort(table)
-	t.Logf("%d pictures, Dice lowest %.4f, mean %.4f\n%s", pictures, lowest, sum/float64(pictures), strings.Join(table, "\n"))
+	t.Logf("%d pictures, %d gradable, Dice lowest %.4f, mean %.4f\n%s", pictures, gradable, lowest, sum/float64(pictures), strings.Join(table, "\n"))
 	if pictures != want {
 		t.Errorf("%d pictures were expected, %d were measured", want, pictures)
+	}
+	if float64(gradable) < minGradable*float64(pictures) {
+		t.Errorf("only %d of %d pictures are gradable", gradable, pictures)
 	}
 }
 
@@ -149,6 +161,17 @@ func TestFindFOVOnDegradedPhotographs(t *testing.T) {
 				}
 				copy(out.Pix[3*(y*out.Width+x):][:3], p.Pix[3*(sy*p.Width+sx):])
 				mask.Pix[y*out.Width+x] = m.Pix[sy*m.Width+sx]
+			}
+		}
+		return out, mask
+	}
+	// framed puts the picture, with its black surround, into a frame of one colour.
+	framed := func(p *raster.RGB, m *raster.Mask, colour [3]uint8) (*raster.RGB, *raster.Mask) {
+		across, down := p.Width/12, p.Height/10
+		out, mask := window(p, m, -across, -down, p.Width+across, p.Height+down)
+		for i := range mask.Pix {
+			if x, y := i%out.Width, i/out.Width; x < across || y < down || x >= across+p.Width || y >= down+p.Height {
+				copy(out.Pix[3*i:], colour[:])
 			}
 		}
 		return out, mask
@@ -183,13 +206,41 @@ func TestFindFOVOnDegradedPhotographs(t *testing.T) {
 			}
 			return p, m
 		},
+		"grey surround": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			for i, v := range m.Pix {
+				if v == 0 {
+					p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = 128, 128, 128
+				}
+			}
+			return p, m
+		},
+		"grey frame": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			return framed(p, m, [3]uint8{128, 128, 128})
+		},
+		"light grey frame": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			return framed(p, m, [3]uint8{205, 205, 205})
+		},
+		"white frame": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			return framed(p, m, [3]uint8{255, 255, 255})
+		},
+		"cropped top and bottom": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			return window(p, m, 0, p.Height/8, p.Width, p.Height-p.Height/8)
+		},
+		"black above and below": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
+			for i := range m.Pix {
+				if y := i / m.Width; y < m.Height/6 || y >= m.Height-m.Height/5 {
+					m.Pix[i], p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2] = 0, 0, 0, 0
+				}
+			}
+			return p, m
+		},
 		"text in the margin": func(p *raster.RGB, m *raster.Mask) (*raster.RGB, *raster.Mask) {
 			text(p, 5, 5, p.Height/30, 6, [3]uint8{255, 255, 255})
 			text(p, p.Width-9*p.Height/30, p.Height-p.Height/25, p.Height/30, 8, [3]uint8{255, 255, 0})
 			return p, m
 		},
 	}
-	for _, picture := range []string{"CHASE_DB1/Image_14R", "CHASE_DB1/Image_09L", "HRF/07_dr"} {
+	for _, picture := range []string{"CHASE_DB1/Image_14R", "CHASE_DB1/Image_09L", "CHASE_DB1/Image_06L", "HRF/07_dr"} {
 		set, stem := filepath.Split(picture)
 		dir := shared.Dir(t, "data", set)
 		fov := filepath.Join(dir, "fov", stem+".png")

@@ -174,9 +174,9 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([
 	took := stopwatch()
 	fov, err := fundus.FindFOV(p)
 	out.Timings.FieldOfView = took()
-	if fault.CodeOf(err) == fundus.CodeNotFound {
+	if fundus.Refused(err) {
 		out.Result.Quality = a.quality(fundus.Unfound(err))
-		return []record.Note{{Code: fundus.CodeNotFound, Text: sentence(err)}}, nil
+		return []record.Note{{Code: codeOf(err), Text: sentence(err)}}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("finding the field of view: %w", err)
