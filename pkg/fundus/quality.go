@@ -32,6 +32,8 @@ type Quality struct {
 	Score float64
 	// Reasons say what keeps the score low, the one to act on first; empty when every component scores at least .70.
 	Reasons []Reason
+	// Worst is the reason of the lowest component, for limits above .70: there no reason is given.
+	Worst Reason
 	// Found tells whether there was a field of view to judge; without one there are no figures.
 	Found   bool
 	Figures QualityFigures
@@ -165,7 +167,8 @@ func Refused(err error) bool {
 
 // Unfound is the quality of a picture that FindFOV refused: score 0, with the refusal as the reason.
 func Unfound(refusal error) Quality {
-	return Quality{Reasons: []Reason{{fault.CodeOf(refusal), fault.SentenceOf(refusal)}}}
+	reason := Reason{fault.CodeOf(refusal), fault.SentenceOf(refusal)}
+	return Quality{Worst: reason, Reasons: []Reason{reason}}
 }
 
 func (f QualityFigures) quality() Quality {
@@ -185,6 +188,7 @@ func (f QualityFigures) quality() Quality {
 	slices.SortStableFunc(all, func(a, b component) int {
 		return cmp.Or(cmp.Compare(after(a), after(b)), cmp.Compare(a.score, b.score))
 	})
+	q.Worst = all[0].reason
 	for _, c := range all {
 		if c.score < reasonScore {
 			q.Reasons = append(q.Reasons, c.reason)

@@ -3,6 +3,7 @@ package segment_test
 import (
 	"bytes"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/fundus"
+	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/segment"
@@ -135,13 +138,15 @@ func TestUngradablePictures(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		picture *raster.RGB
-		code    string
+		code    string // of the reason that leads
 		fov     bool
 	}{
 		"black":         {raster.NewRGB(500, 400), "field-of-view-not-found", false},
-		"empty disc":    {red, "vessels-not-found", true},
+		"empty disc":    {red, "low-contrast", true},
 		"tiny":          {raster.NewRGB(3, 3), "field-of-view-not-found", false},
 		"one long line": {raster.NewRGB(9000, 2), "field-of-view-not-found", false},
+		"blurred":       {phantomPicture(t, phantom.Blurred), "blur", true},
+		"dark":          {phantomPicture(t, phantom.Dark), "field-of-view-not-found", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -153,8 +158,15 @@ func TestUngradablePictures(t *testing.T) {
 			if r.Status != record.Ungradable || analysis.Measured() || r.Files != (record.ResultFiles{}) || (r.FOV != nil) != c.fov {
 				t.Errorf("result %+v", r)
 			}
-			if len(r.Warnings) != 1 || r.Warnings[0].Code != c.code {
+			if len(r.Warnings) == 0 || r.Warnings[0].Code != c.code {
 				t.Errorf("warnings %+v", r.Warnings)
+			}
+			if q := r.Quality; q == nil || q.Score >= q.Limit || q.Limit != fundus.DefaultMinScore || len(q.Reasons) == 0 || q.Reasons[0] != r.Warnings[0] || (len(q.Figures) > 0) != c.fov {
+				t.Errorf("quality %+v", q)
+			}
+			// The network ran all the same, so that it can be judged.
+			if (analysis.Probability != nil) != c.fov || (analysis.Vessels != nil) != c.fov {
+				t.Errorf("map %v, vessels %v", analysis.Probability != nil, analysis.Vessels != nil)
 			}
 			if len(r.Measures) == 0 {
 				t.Error("the withheld measures are not named")
@@ -168,6 +180,51 @@ func TestUngradablePictures(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func phantomPicture(t *testing.T, defect phantom.Defect) *raster.RGB {
+	t.Helper()
+	p, err := phantom.Draw(phantom.Options{Seed: 5, Defect: defect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Picture
+}
+
+// TestMinQuality moves the limit over one picture: 0 measures everything in which the network finds vessels.
+func TestMinQuality(t *testing.T) {
+	t.Parallel()
+	engine := newEngine(t)
+	small, err := phantom.Draw(phantom.Options{Seed: 5, Width: 256, Height: 256}) // few pixels: a little soft
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := segment.Subject{StudyUID: "1.2", SOPUID: "1.3", SHA256: strings.Repeat("ab", 32), Decoder: "none"}
+	for limit, want := range map[float64]record.AnalysisStatus{0: record.Measured, .3: record.Measured, 1: record.Ungradable} {
+		analyser, err := segment.NewConfiguredAnalyser(engine, time.Now, "test", segment.AnalyserConfig{MinQuality: &limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		analysis, err := analyser.Analyse(t.Context(), small.Picture, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := analysis.Result
+		if r.Status != want || r.Quality.Limit != limit {
+			t.Errorf("limit %g: %s, %+v", limit, r.Status, r.Quality)
+		}
+		if _, err := record.Encode(record.ResultSchema, r); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, limit := range []float64{-.1, 1.1, math.NaN()} {
+		if _, err := segment.NewConfiguredAnalyser(engine, time.Now, "test", segment.AnalyserConfig{MinQuality: &limit}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a limit of %g: %v", limit, err)
+		}
+		if err := (segment.Config{Analyser: segment.AnalyserConfig{MinQuality: &limit}}).Validate(); !fault.Is(err, fault.Invalid) {
+			t.Errorf("a service with a limit of %g: %v", limit, err)
+		}
 	}
 }
 

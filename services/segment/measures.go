@@ -28,7 +28,11 @@ func measures(values []vessel.Value, gridPx float64) []record.Measure {
 // quality writes the quality as it appears in documents.
 func (a *Analyser) quality(q fundus.Quality) *record.Quality {
 	out := &record.Quality{Score: q.Score, Limit: a.minQuality, Reasons: []record.Note{}, Figures: []record.QualityFigure{}}
-	for _, r := range q.Reasons {
+	reasons := q.Reasons
+	if len(reasons) == 0 && q.Score < a.minQuality {
+		reasons = []fundus.Reason{q.Worst} // nothing to complain of, but not good enough for this limit
+	}
+	for _, r := range reasons {
 		out.Reasons = append(out.Reasons, record.Note{Code: r.Code, Text: sentenceOf(r.Sentence)})
 	}
 	if q.Found {
