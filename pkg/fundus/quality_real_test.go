@@ -16,6 +16,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/fundus"
+	"github.com/noctua-screening/noctua/pkg/fundus/fundustest"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/test/shared"
 )
@@ -47,143 +48,14 @@ func codes(q fundus.Quality) string {
 
 func leading(q fundus.Quality) string { return strings.Split(codes(q), " ")[0] }
 
-// shrunk averages squares of k × k pixels.
-func shrunk(p *raster.RGB, k int) *raster.RGB {
-	out := raster.NewRGB(p.Width/k, p.Height/k)
-	for y := range out.Height {
-		for x := range out.Width {
-			var sum [3]int
-			for sy := y * k; sy < (y+1)*k; sy++ {
-				for sx := x * k; sx < (x+1)*k; sx++ {
-					for c := range 3 {
-						sum[c] += int(p.Pix[3*(sy*p.Width+sx)+c])
-					}
-				}
-			}
-			for c := range 3 {
-				out.Pix[3*(y*out.Width+x)+c] = uint8((sum[c] + k*k/2) / (k * k))
-			}
-		}
-	}
-	return out
-}
-
-// photograph is a picture with its field of view, from which degraded ones are made.
-type photograph struct {
-	*raster.RGB
-	fov  fundus.FOV
-	mask *raster.Mask
-	mean [3]float64 // inside
-}
-
-func openPhotograph(t testing.TB, name string, shrinkBy int) photograph {
+func openPhotograph(t testing.TB, name string, shrinkBy int) fundustest.Photograph {
 	t.Helper()
 	set, stem := filepath.Split(name)
-	p := shrunk(readRGB(t, shared.Dir(t, "data", set, "images", stem+".jpg")), shrinkBy)
-	fov, err := fundus.FindFOV(p)
+	p, err := fundustest.Open(fundustest.Shrunk(readRGB(t, shared.Dir(t, "data", set, "images", stem+".jpg")), shrinkBy))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := photograph{RGB: p, fov: fov, mask: fov.Mask()}
-	area := float64(fov.Area())
-	for i, m := range out.mask.Pix {
-		if m != 0 {
-			for c := range 3 {
-				out.mean[c] += float64(p.Pix[3*i+c]) / area
-			}
-		}
-	}
-	return out
-}
-
-// each changes the values inside the field of view, or everywhere.
-func (p photograph) each(everywhere bool, change func(v float64, channel int) float64) *raster.RGB {
-	out := raster.NewRGB(p.Width, p.Height)
-	copy(out.Pix, p.Pix)
-	for i, v := range p.Pix {
-		if everywhere || p.mask.Pix[i/3] != 0 {
-			out.Pix[i] = uint8(math.Round(min(255, max(0, change(float64(v), i%3)))))
-		}
-	}
-	return out
-}
-
-// blurred is p through three box filters, which are nearly a Gaussian of deviation sigma (pixels). inside: the retina is out of
-// focus and the edge of the field of view is not, as in a camera, whose mask lies in another plane.
-func (p photograph) blurred(sigma float64, inside bool) *raster.RGB {
-	radius := int(math.Round((math.Sqrt(4*sigma*sigma+1) - 1) / 2)) // variance of three boxes: ((2r+1)² − 1)/4
-	const channels = 4                                              // and the weight
-	w, h := p.Width, p.Height
-	pix := make([]float64, channels*w*h)
-	for i := range w * h {
-		if inside && p.mask.Pix[i] == 0 {
-			continue
-		}
-		for c := range 3 {
-			pix[channels*i+c] = float64(p.Pix[3*i+c])
-		}
-		pix[channels*i+3] = 1
-	}
-	line := make([]float64, max(w, h))
-	box := func(start, stride, n int) {
-		for range 3 {
-			sum := 0.0
-			for i := -radius; i < n; i++ {
-				if j := i + radius; j < n {
-					sum += pix[start+j*stride]
-				}
-				if i < 0 {
-					continue
-				}
-				line[i] = sum
-				if j := i - radius; j >= 0 {
-					sum -= pix[start+j*stride]
-				}
-			}
-			for i := range n {
-				pix[start+i*stride] = line[i]
-			}
-		}
-	}
-	for y := range h {
-		for c := range channels {
-			box(channels*y*w+c, channels, w)
-		}
-	}
-	for x := range w {
-		for c := range channels {
-			box(channels*x+c, channels*w, h)
-		}
-	}
-	out := raster.NewRGB(w, h)
-	copy(out.Pix, p.Pix)
-	for i := range w * h {
-		if weight := pix[channels*i+3]; weight > 0 && (!inside || p.mask.Pix[i] != 0) {
-			for c := range 3 {
-				out.Pix[3*i+c] = uint8(min(255, pix[channels*i+c]/weight+.5))
-			}
-		}
-	}
-	return out
-}
-
-// covered blackens the upper share of the field of view's diameter.
-func (p photograph) covered(share float64) *raster.RGB {
-	out := raster.NewRGB(p.Width, p.Height)
-	copy(out.Pix, p.Pix)
-	top := max(0, p.fov.Top, p.fov.CenterY-p.fov.Radius)
-	bottom := min(float64(p.Height), p.fov.CenterY+p.fov.Radius)
-	clear(out.Pix[:3*p.Width*int(top+share*(bottom-top))])
-	return out
-}
-
-// cropped cuts the right share of the field of view's diameter off the frame.
-func (p photograph) cropped(share float64) *raster.RGB {
-	out := raster.NewRGB(int(p.fov.CenterX+p.fov.Radius-share*2*p.fov.Radius), p.Height)
-	for y := range out.Height {
-		copy(out.Pix[3*y*out.Width:][:3*out.Width], p.Pix[3*y*p.Width:])
-	}
-	return out
+	return p
 }
 
 // qualityPictures are degraded; HRF's are a quarter of their size to save time.
@@ -200,32 +72,32 @@ func TestQualityFallsWithDegradation(t *testing.T) {
 	const tolerance = .05
 	type series struct {
 		levels []float64 // ever worse
-		make   func(p photograph, level float64) *raster.RGB
+		make   func(p fundustest.Photograph, level float64) *raster.RGB
 		lead   string // codes that may lead below the limit
 	}
 	blur := []float64{1, 2, 4, 8, 16, 24} // standard deviation, thousandths of the FOV's diameter
 	cut := []float64{.2, .4, .6, .8}
 	all := map[string]series{
-		"blurred as a whole": {blur, func(p photograph, s float64) *raster.RGB { return p.blurred(s/1000*2*p.fov.Radius, false) }, fundus.CodeBlur},
-		"out of focus":       {blur, func(p photograph, s float64) *raster.RGB { return p.blurred(s/1000*2*p.fov.Radius, true) }, fundus.CodeBlur},
-		"darkened": {[]float64{.5, .25, .1, .07, .05, .01}, func(p photograph, k float64) *raster.RGB {
-			return p.each(true, func(v float64, _ int) float64 { return k * v })
+		"blurred as a whole": {blur, func(p fundustest.Photograph, s float64) *raster.RGB { return p.Blurred(s/1000*2*p.FOV.Radius, false) }, fundus.CodeBlur},
+		"out of focus":       {blur, func(p fundustest.Photograph, s float64) *raster.RGB { return p.Blurred(s/1000*2*p.FOV.Radius, true) }, fundus.CodeBlur},
+		"darkened": {[]float64{.5, .25, .1, .07, .05, .01}, func(p fundustest.Photograph, k float64) *raster.RGB {
+			return p.Each(true, func(v float64, _ int) float64 { return k * v })
 		}, fundus.CodeDark + " " + fundus.CodeNotFound},
-		"brightened": {[]float64{1.5, 2, 3, 4, 10}, func(p photograph, k float64) *raster.RGB {
-			return p.each(true, func(v float64, _ int) float64 { return k * v })
+		"brightened": {[]float64{1.5, 2, 3, 4, 10}, func(p fundustest.Photograph, k float64) *raster.RGB {
+			return p.Each(true, func(v float64, _ int) float64 { return k * v })
 		}, fundus.CodeBright + " " + fundus.CodeNotFound},
-		"washed out": {[]float64{.5, .25, .1, .02}, func(p photograph, k float64) *raster.RGB {
-			return p.each(false, func(v float64, _ int) float64 { return 255 - k*(255-v) })
+		"washed out": {[]float64{.5, .25, .1, .02}, func(p fundustest.Photograph, k float64) *raster.RGB {
+			return p.Each(false, func(v float64, _ int) float64 { return 255 - k*(255-v) })
 		}, fundus.CodeLowContrast + " " + fundus.CodeBright + " " + fundus.CodeNotFound},
-		"contrast reduced": {[]float64{.5, .25, .1, .05, .01}, func(p photograph, k float64) *raster.RGB {
-			return p.each(false, func(v float64, c int) float64 { return p.mean[c] + k*(v-p.mean[c]) })
+		"contrast reduced": {[]float64{.5, .25, .1, .05, .01}, func(p fundustest.Photograph, k float64) *raster.RGB {
+			return p.Each(false, func(v float64, c int) float64 { return p.Mean[c] + k*(v-p.Mean[c]) })
 		}, fundus.CodeLowContrast},
-		"noisy": {[]float64{8, 16, 64}, func(p photograph, sigma float64) *raster.RGB {
+		"noisy": {[]float64{8, 16, 64}, func(p fundustest.Photograph, sigma float64) *raster.RGB {
 			random := rand.New(rand.NewPCG(1, 2))
-			return p.each(false, func(v float64, _ int) float64 { return v + sigma*random.NormFloat64() })
+			return p.Each(false, func(v float64, _ int) float64 { return v + sigma*random.NormFloat64() })
 		}, fundus.CodeLowContrast},
-		"covered": {cut, photograph.covered, fundus.CodeCut + " " + fundus.CodeNotFound},
-		"cropped": {cut, photograph.cropped, fundus.CodeCut + " " + fundus.CodeNotFound},
+		"covered": {cut, fundustest.Photograph.Covered, fundus.CodeCut + " " + fundus.CodeNotFound},
+		"cropped": {cut, fundustest.Photograph.Cropped, fundus.CodeCut + " " + fundus.CodeNotFound},
 	}
 	for _, picture := range qualityPictures {
 		p := openPhotograph(t, picture.name, picture.shrinkBy)
@@ -265,11 +137,11 @@ func TestQualityDoesNotDependOnPixels(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
 			p := openPhotograph(t, name, 1)
-			soft := p.blurred(.004*2*p.fov.Radius, true) // on the slope of the score
+			soft := p.Blurred(.004*2*p.FOV.Radius, true) // on the slope of the score
 			for state, whole := range map[string]*raster.RGB{"clean": p.RGB, "out of focus": soft} {
 				want := assess(t, whole)
 				for _, k := range shrinkBy {
-					got := assess(t, shrunk(whole, k))
+					got := assess(t, fundustest.Shrunk(whole, k))
 					t.Logf("%s: whole %.3f, 1/%d %.3f", state, want.Score, k, got.Score)
 					if math.Abs(got.Score-want.Score) > tolerance || leading(got) != leading(want) {
 						t.Errorf("%s: whole %.3f %s, 1/%d %.3f %s", state, want.Score, codes(want), k, got.Score, codes(got))
@@ -288,9 +160,9 @@ func TestSoftPhotographsAreGradable(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
 			p := openPhotograph(t, name, 6) // 543 px
-			soft := photograph{RGB: p.blurred(1, true), fov: p.fov, mask: p.mask, mean: p.mean}
+			soft := fundustest.Photograph{RGB: p.Blurred(1, true), FOV: p.FOV, Mask: p.Mask, Mean: p.Mean}
 			for state, gain := range map[string]float64{"as lit": 1, "dark": .6, "pale": 1.6} {
-				q := assess(t, throughJPEG(t, soft.each(true, func(v float64, _ int) float64 { return gain * v }), 60))
+				q := assess(t, throughJPEG(t, soft.Each(true, func(v float64, _ int) float64 { return gain * v }), 60))
 				t.Logf("%s: %.3f %s %+v", state, q.Score, codes(q), q.Figures)
 				if q.Score < 2*fundus.DefaultMinScore {
 					t.Errorf("%s: score %.3f, %s", state, q.Score, codes(q))
