@@ -115,11 +115,11 @@ func (r ramp) score(v float64) float64 {
 // The anchors of the components; docs/quality.md says where they come from.
 var (
 	sharpnessRamp    = ramp{unusable: .22, good: .75}
-	brightnessRamp   = ramp{unusable: 2, good: 40, logarithmic: true}
+	brightnessRamp   = ramp{unusable: 1.5, good: 40, logarithmic: true}
 	underexposedRamp = ramp{unusable: .95, good: .45}
 	overexposedRamp  = ramp{unusable: .70, good: .05}
-	contrastRamp     = ramp{unusable: .10, good: 1.5, logarithmic: true}
-	clearnessRamp    = ramp{unusable: .20, good: 2, logarithmic: true}
+	contrastRamp     = ramp{unusable: .08, good: 1.5, logarithmic: true}
+	clearnessRamp    = ramp{unusable: .25, good: 2, logarithmic: true}
 	visibleRamp      = ramp{unusable: .15, good: .75}
 	reliefRamp       = ramp{unusable: .40, good: .18}
 )
