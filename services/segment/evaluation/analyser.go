@@ -25,8 +25,8 @@ func (s analyserSegmenter) Segment(ctx context.Context, picture *raster.RGB) (*S
 	reason := ""
 	if !analysis.Measured() {
 		reason = "ungradable"
-		if w := analysis.Result.Warnings; len(w) > 0 {
-			reason = w[len(w)-1].Text
+		if m := analysis.Result.Measures; len(m) > 0 && m[0].AbsentReason != nil {
+			reason = m[0].AbsentReason.Text // all of them are withheld for one reason
 		}
 	}
 	if analysis.Result.FOV != nil {
