@@ -19,6 +19,14 @@ type AcquisitionDevice struct {
 	Software string `json:"software,omitempty,omitzero"`
 }
 
+type ClassMask struct {
+	// Class corresponds to the JSON schema field "class".
+	Class string `json:"class"`
+
+	// File name.
+	Mask string `json:"mask"`
+}
+
 // Receipt for bytes that were there already.
 type Duplicate struct {
 	// Clinic: first segment of the inbox key.
@@ -409,7 +417,8 @@ type ModelOutput struct {
 	// Activation corresponds to the JSON schema field "activation".
 	Activation string `json:"activation"`
 
-	// Channel names in order; the vessel channel is called vessel.
+	// Channel names in order, background first; vessel, artery and vein are vessels,
+	// each other class has a mask of its own.
 	Classes []string `json:"classes"`
 
 	// Name corresponds to the JSON schema field "name".
@@ -793,6 +802,10 @@ type Result struct {
 
 // Names beside this document.
 type ResultFiles struct {
+	// Masks (0 and 255, the photograph's size) of the model's classes beyond
+	// background and vessel.
+	Classes []ClassMask `json:"classes,omitempty,omitzero"`
+
 	// Mask corresponds to the JSON schema field "mask".
 	Mask string `json:"mask,omitempty,omitzero"`
 

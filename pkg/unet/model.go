@@ -17,8 +17,14 @@ import (
 	"github.com/noctua-screening/noctua/schemas"
 )
 
-// VesselClass is the name of the class whose probability is the vessel mask.
+// BackgroundClass is the name of the class that is nothing else.
+const BackgroundClass = "background"
+
+// VesselClass is the name of the class of vessels of either kind.
 const VesselClass = "vessel"
+
+// vesselClasses are the classes whose pixels are vessel: a model may tell arteries from veins.
+var vesselClasses = []string{VesselClass, "artery", "vein"}
 
 // ManifestFile is the manifest's name in a model's folder.
 const ManifestFile = "manifest.json"
@@ -55,8 +61,8 @@ func LoadModelFS(files fs.FS, origin string) (*Model, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "model-manifest", err, "%s is not a model manifest that this version can use; get the model folder again or choose another one", filepath.Join(origin, ManifestFile))
 	}
-	if !slices.Contains(manifest.Output.Classes, VesselClass) {
-		return nil, fault.New(fault.Invalid, "model-manifest", "the model %s has the classes %s, but none is called %q: use a vessel model", manifest.Name, strings.Join(manifest.Output.Classes, ", "), VesselClass)
+	if !slices.ContainsFunc(manifest.Output.Classes, func(c string) bool { return slices.Contains(vesselClasses, c) }) {
+		return nil, fault.New(fault.Invalid, "model-manifest", "the model %s has the classes %s, but none of them is one of %s: use a vessel model", manifest.Name, strings.Join(manifest.Output.Classes, ", "), strings.Join(vesselClasses, ", "))
 	}
 	onnx, err := readBounded(files, origin, manifest.File, maxModelBytes)
 	if err != nil {

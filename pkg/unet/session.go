@@ -45,6 +45,27 @@ func (o Output) Class(name string) (*raster.Plane, bool) {
 	return nil, false
 }
 
+// Vessel returns the probability of vessel: of the class vessel, of arteries and of veins together. It shares memory with the
+// output where there is one such class; LoadModel sees to it that there is one at least.
+func (o Output) Vessel() *raster.Plane {
+	var sum *raster.Plane
+	for _, name := range vesselClasses {
+		plane, ok := o.Class(name)
+		switch {
+		case !ok:
+		case sum == nil:
+			sum = plane
+		default:
+			added := raster.NewPlane(o.Width, o.Height)
+			for i := range added.Pix {
+				added.Pix[i] = sum.Pix[i] + plane.Pix[i]
+			}
+			sum = added
+		}
+	}
+	return sum
+}
+
 // Info says what a session runs on.
 type Info struct {
 	Requested      Provider

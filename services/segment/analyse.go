@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -103,8 +104,24 @@ type Analysis struct {
 	FOVMask     *raster.Mask  // on the canvas
 	Probability *raster.Plane // of vessel, on the canvas
 	Vessels     *raster.Mask  // on the canvas, inside the field of view: what is measured
+	Classes     []Class       // of the model, beyond background and vessel
 	Timings     Timings
 }
+
+// Class is what a model says of one of its classes.
+type Class struct {
+	Name        string
+	Probability *raster.Plane // on the canvas
+}
+
+// classThreshold is the probability from which a pixel belongs to a class beyond vessel: more likely than all others together.
+const classThreshold = .5
+
+// classMaskPattern matches the names of the masks of classes; * is the class.
+const classMaskPattern = "mask-*.png"
+
+// maskFile is the name of the class's mask beside result.json.
+func (c Class) maskFile() string { return strings.Replace(classMaskPattern, "*", c.Name, 1) }
 
 // Timings are where the time went.
 type Timings struct {
@@ -162,6 +179,9 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, absent[0])
 	} else {
 		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile}
+		for _, c := range out.Classes {
+			out.Result.Files.Classes = append(out.Result.Files.Classes, record.ClassMask{Class: c.Name, Mask: c.maskFile()})
+		}
 	}
 	out.Result.Provenance.FinishedAt = a.clock().UTC()
 	return out, nil
@@ -219,11 +239,16 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([
 	}
 	out.Timings.Network, out.Timings.Inference = took(), probabilities.Inference
 	out.Result.Provenance.InferenceMs = float64(probabilities.Inference) / float64(time.Millisecond)
-	plane, ok := probabilities.Class(unet.VesselClass)
-	if !ok {
-		return nil, fault.New(fault.Internal, "model-unusable", "the model %s gives no class %q", manifest.Name, unet.VesselClass)
-	}
+	plane := probabilities.Vessel()
 	out.Probability = plane
+	for _, name := range manifest.Output.Classes {
+		if name == unet.BackgroundClass || name == unet.VesselClass {
+			continue
+		}
+		if p, ok := probabilities.Class(name); ok {
+			out.Classes = append(out.Classes, Class{name, p})
+		}
+	}
 	out.Vessels = fundus.Threshold(plane, manifest.Threshold)
 	fundus.And(out.Vessels, mask)
 

@@ -136,17 +136,16 @@ func (w *worker) process(ctx context.Context, img target, progress func()) error
 	}
 	var rendered time.Duration
 	if analysis.Measured() {
-		pictures, err := analysis.Render(picture, subject.BurnedIn)
+		files, err := analysis.Render(picture, subject.BurnedIn)
 		if err != nil {
 			return fmt.Errorf("rendering %s: %w", img.SOPUID, err)
 		}
 		rendered = took()
 		progress()
-		if err := w.put(ctx, img.prefix+MaskFile, "image/png", pictures.Mask); err != nil {
-			return err
-		}
-		if err := w.put(ctx, img.prefix+OverlayFile, "image/jpeg", pictures.Overlay); err != nil {
-			return err
+		for _, f := range files {
+			if err := w.put(ctx, img.prefix+f.Name, f.ContentType, f.Data); err != nil {
+				return err
+			}
 		}
 		progress()
 	}

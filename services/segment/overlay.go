@@ -19,10 +19,10 @@ const (
 	FailureFile = "failure.json"
 )
 
-// Pictures is what people look at.
-type Pictures struct {
-	Mask    []byte // PNG, grey, 0 and 255, the photograph's size
-	Overlay []byte // JPEG, the photograph with the mask laid over it, the photograph's size
+// File is a picture that people look at, as it lies beside result.json.
+type File struct {
+	Name, ContentType string
+	Data              []byte
 }
 
 // Look of the overlay. Green-cyan is the complement of a retina's red; vessels are filled so lightly that what lies under
@@ -38,16 +38,17 @@ const (
 	overlayLineShare = 900
 )
 
-// Render makes mask and overlay of a measured picture. p is used up: the overlay is drawn into it. burnedIn blanks what lies
-// outside the field of view, where cameras write names.
-func (a *Analysis) Render(p *raster.RGB, burnedIn bool) (Pictures, error) {
+// Render makes the files of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size), the overlay
+// (JPEG, the photograph with the mask laid over it, its size), and a mask for each further class. p is used up: the overlay is
+// drawn into it. burnedIn blanks what lies outside the field of view, where cameras write names.
+func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 	mask, err := a.Mask()
 	if err != nil {
-		return Pictures{}, err
+		return nil, err
 	}
 	encoded, err := encodeMask(mask)
 	if err != nil {
-		return Pictures{}, err
+		return nil, err
 	}
 	drawOverlay(p, mask, max(1, int(2*a.Canvas.FOV.Radius/overlayLineShare+.5)))
 	if burnedIn {
@@ -55,10 +56,22 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) (Pictures, error) {
 	}
 	overlay, err := pixel.EncodeJPEG(p, overlayQuality)
 	if err != nil {
-		return Pictures{}, fmt.Errorf("encoding the overlay: %w", err)
+		return nil, fmt.Errorf("encoding the overlay: %w", err)
 	}
-	return Pictures{Mask: encoded, Overlay: overlay}, nil
+	files := []File{{MaskFile, maskType, encoded}, {OverlayFile, "image/jpeg", overlay}}
+	for _, c := range a.Classes {
+		if mask, err = a.Canvas.MaskFromCanvas(c.Probability, classThreshold); err != nil {
+			return nil, err
+		}
+		if encoded, err = encodeMask(mask); err != nil {
+			return nil, err
+		}
+		files = append(files, File{c.maskFile(), maskType, encoded})
+	}
+	return files, nil
 }
+
+const maskType = "image/png"
 
 func encodeMask(m *raster.Mask) ([]byte, error) {
 	var out bytes.Buffer

@@ -41,15 +41,18 @@ func TestRender(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pictures, err := a.Render(p, burnedIn)
+		files, err := a.Render(p, burnedIn)
 		if err != nil {
 			t.Fatal(err)
 		}
-		decoded, err := png.Decode(bytes.NewReader(pictures.Mask))
+		if len(files) != 2 || files[0].Name != MaskFile || files[1].Name != OverlayFile {
+			t.Fatalf("rendered %d files, expected mask and overlay", len(files))
+		}
+		decoded, err := png.Decode(bytes.NewReader(files[0].Data))
 		if err != nil {
 			t.Fatal(err)
 		}
-		overlay, err := pixel.DecodeJPEG(pictures.Overlay, pixel.Limits{})
+		overlay, err := pixel.DecodeJPEG(files[1].Data, pixel.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}

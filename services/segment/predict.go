@@ -179,21 +179,27 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.R
 		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be made", dir)
 	}
 	// An old result must not stand beside new pictures, nor old pictures beside an ungradable result.
+	old, err := filepath.Glob(filepath.Join(dir, classMaskPattern))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be listed", dir)
+	}
 	for _, name := range []string{ResultFile, MaskFile, OverlayFile} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the old %s in %s cannot be replaced", name, dir)
+		old = append(old, filepath.Join(dir, name))
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the old %s cannot be replaced", path)
 		}
 	}
 	if analysis.Measured() {
-		pictures, err := analysis.Render(picture, subject.BurnedIn)
+		files, err := analysis.Render(picture, subject.BurnedIn)
 		if err != nil {
 			return nil, err
 		}
-		if err := writeFile(filepath.Join(dir, MaskFile), pictures.Mask); err != nil {
-			return nil, err
-		}
-		if err := writeFile(filepath.Join(dir, OverlayFile), pictures.Overlay); err != nil {
-			return nil, err
+		for _, f := range files {
+			if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := writeFile(filepath.Join(dir, ResultFile), document); err != nil {

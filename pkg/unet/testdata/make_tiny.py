@@ -51,28 +51,65 @@ def main() -> None:
     e = np.exp(logits - logits.max(axis=0))
     (HERE / "golden_input.f32").write_bytes(x.astype("<f4").tobytes())
     (HERE / "golden_output.f32").write_bytes((e / e.sum(axis=0)).astype("<f4").tobytes())
+    write_manifest(HERE, raw, ["background", "vessel"])
+    make_classes()
+
+
+def make_classes() -> None:
+    """testdata/classes: one 1×1 convolution that calls dark green pixels artery or vein by their red, bright ones disc.
+
+    For tests of models that tell more than vessel from background.
+    """
+    folder = HERE.parent / "classes"
+    folder.mkdir(exist_ok=True)
+    classes = ["background", "artery", "vein", "optic-disc"]
+    w = np.array([[0, 0, 0], [3, -6, 0], [-3, -6, 0], [0, 8, 0]], np.float32)
+    b = np.array([0, -8, -8, -16], np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "w", "b"], ["c"]),
+            helper.make_node("Softmax", ["c"], ["probabilities"], axis=1),
+        ],
+        "classes",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 4, "H", "W"])],
+        [numpy_helper.from_array(w[:, :, None, None], "w"), numpy_helper.from_array(b, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    raw = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(raw)
+    x = np.random.default_rng(21).standard_normal((1, 3, HEIGHT, WIDTH)).astype(np.float32)
+    logits = np.einsum("oc,chw->ohw", w.astype(np.float64), x[0]) + b[:, None, None]
+    e = np.exp(logits - logits.max(axis=0))
+    (folder / "golden_input.f32").write_bytes(x.astype("<f4").tobytes())
+    (folder / "golden_output.f32").write_bytes((e / e.sum(axis=0)).astype("<f4").tobytes())
+    write_manifest(folder, raw, classes)
+
+
+def write_manifest(folder: Path, raw: bytes, classes: list[str]) -> None:
     manifest = {
         "schema": "noctua.model.v1",
-        "name": "tiny",
+        "name": folder.name,
         "version": "1",
         "file": "model.onnx",
         "sha256": hashlib.sha256(raw).hexdigest(),
         "licence": "Apache-2.0",
-        "architecture": "two convolutions with random weights, for tests",
+        "architecture": "convolutions with made-up weights, for tests",
         "input": {
             "name": "image", "layout": "NCHW", "channels": "RGB", "width_px": 160, "height_px": 160,
             "fov_diameter_px": 150, "resampling": "triangle-antialias", "normalisation": "fov-mean-std",
         },
-        "output": {"name": "probabilities", "activation": "softmax", "classes": ["background", "vessel"]},
+        "output": {"name": "probabilities", "activation": "softmax", "classes": classes},
         "threshold": 0.5,
         "training_data": [{"name": "none", "split": "none", "images": 1, "licence": "CC0-1.0"}],
         "metrics": [],
         "golden": {
             "input": "golden_input.f32", "input_shape": [1, 3, HEIGHT, WIDTH],
-            "output": "golden_output.f32", "output_shape": [1, 2, HEIGHT, WIDTH], "tolerance": 1e-4,
+            "output": "golden_output.f32", "output_shape": [1, len(classes), HEIGHT, WIDTH], "tolerance": 1e-4,
         },
     }
-    (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 if __name__ == "__main__":
