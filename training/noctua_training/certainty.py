@@ -52,19 +52,18 @@ def look(segmenter: Segmenter, samples: Sequence[Sample]) -> list[HeldOut]:
         raise ValueError("test pictures must not decide anything: give validation pictures")
     out = []
     started = time.monotonic()
-    vessel = segmenter.classes.index(VESSEL)
     for i, sample in enumerate(samples, 1):
         picture = load(sample)
         g = picture.geometry
         label = to_canvas(picture.labels[VESSEL].astype(np.float32), g, segmenter.fov_px, segmenter.canvas_px) >= 0.5
         fov = canvas_mask(g, segmenter.fov_px, segmenter.canvas_px)
-        canvas = segmenter.canvas_probabilities(picture.rgb, g)[vessel]
+        canvas = segmenter.canvas_vessels(picture.rgb, g)
         scores = {"": PooledScores()}
         scores[""].add(to_source(canvas, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
         for way in DEGRADED:
             rgb, geometry = degrade(picture.rgb, g, way)
             scores[way] = PooledScores()
-            scores[way].add(segmenter.canvas_probabilities(rgb, geometry)[vessel], label, fov)
+            scores[way].add(segmenter.canvas_vessels(rgb, geometry), label, fov)
         out.append(HeldOut(sample, scores, canvas, label, fov, segmenter.fov_px))
         left = (time.monotonic() - started) / i * (len(samples) - i)
         print(f"\r{i}/{len(samples)} held-out pictures, {left:.0f} s left ", end="", file=sys.stderr, flush=True)

@@ -30,6 +30,8 @@ from .canvas import Geometry, detect_mask, fit_geometry
 SPLITS = ("fit", "validation", "train", "test", "all")
 VESSEL = "vessel"
 BACKGROUND = "background"
+VESSEL_CLASSES = (VESSEL, "artery", "vein")
+"""Classes whose pixels are vessel."""
 
 _PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm"}
 _LABEL_THRESHOLD = 127  # labels are read as convert("L") > 127; the other way round is a classic porting bug

@@ -24,7 +24,7 @@ from .canvas import (
     to_canvas,
     to_source,
 )
-from .data import VESSEL, _pictures, read_rgb
+from .data import BACKGROUND, VESSEL, VESSEL_CLASSES, _pictures, read_rgb
 from .panels import write_panels
 
 FLIPS: dict[str, tuple[int, ...]] = {"none": (), "horizontal": (2,), "vertical": (1,), "both": (1, 2)}
@@ -59,10 +59,25 @@ class Segmenter:
             views.append(np.flip(view, axes))
         return views[0] if len(views) == 1 else np.mean(views, axis=0, dtype=np.float32)
 
-    def probability(self, rgb: np.ndarray, geometry: Geometry, name: str = VESSEL) -> np.ndarray:
-        """Probability of one class on the photograph's own pixel grid, float32 [H, W], zero outside the FOV."""
-        plane = self.canvas_probabilities(rgb, geometry)[self.classes.index(name)]
-        return to_source(plane, geometry, self.fov_px)
+    def canvas_vessels(self, rgb: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Probability of vessel on the canvas: of the class vessel, of arteries and of veins together."""
+        planes = self.canvas_probabilities(rgb, geometry)
+        return np.sum([p for p, name in zip(planes, self.classes, strict=True) if name in VESSEL_CLASSES], axis=0)
+
+    def probability(self, rgb: np.ndarray, geometry: Geometry) -> np.ndarray:
+        """Probability of vessel on the photograph's own pixel grid, float32 [H, W], zero outside the FOV."""
+        return to_source(self.canvas_vessels(rgb, geometry), geometry, self.fov_px)
+
+    def class_masks(self, rgb: np.ndarray, geometry: Geometry) -> dict[str, np.ndarray]:
+        """Masks (uint8 [H, W], 0 or 255) of the classes beyond background and vessel, each from probability ½."""
+        others = [i for i, name in enumerate(self.classes) if name not in (BACKGROUND, VESSEL)]
+        if not others:
+            return {}
+        planes = self.canvas_probabilities(rgb, geometry)
+        return {
+            self.classes[i]: np.where(to_source(planes[i], geometry, self.fov_px) >= 0.5, 255, 0).astype(np.uint8)
+            for i in others
+        }
 
     def mask(self, rgb: np.ndarray, geometry: Geometry, threshold: float | None = None) -> np.ndarray:
         """Vessel mask, uint8 [H, W], 0 or 255."""
@@ -126,6 +141,8 @@ def predict_folder(
 ) -> int:
     """Writes ``<out>/<stem>.png`` for every picture; a bad one is reported and the rest go on. Exit code 1 if any.
 
+    Classes beyond background and vessel go to ``<out>/<class>/<stem>.png``.
+
     ``panels`` adds ``<out>/panels/<stem>.png``: original, prediction, overlay.
     """
     paths = [p for given in pictures for p in (_pictures(given) if given.is_dir() else [given])]
@@ -142,6 +159,9 @@ def predict_folder(
             rgb = read_rgb(path)
             mask = segmenter.mask(rgb, fit_geometry(detect_mask(rgb)), threshold)
             Image.fromarray(mask).save(out / f"{path.stem}.png")
+            for name, other in segmenter.class_masks(rgb, fit_geometry(detect_mask(rgb))).items():
+                (out / name).mkdir(exist_ok=True)
+                Image.fromarray(other).save(out / name / f"{path.stem}.png")
             if panels:
                 write_panels(out / "panels" / f"{path.stem}.png", rgb, None, mask > 0)
         except (OSError, ValueError) as fault:

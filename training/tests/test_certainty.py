@@ -158,7 +158,22 @@ def test_flips_are_averaged():
     segmenter = Segmenter("n", "1", ["background", "vessel"], 0.5, lambda x: x[:, :2] + slope, 64, 60.0)
     segmenter.flips = ("none", "horizontal")
     rgb, _, fov = drawn(0)
-    plane = segmenter.canvas_probabilities(rgb, fit_geometry(fov))
+    plane = segmenter.canvas_vessels(rgb, fit_geometry(fov))
     segmenter.flips = ("none",)
-    single = segmenter.canvas_probabilities(rgb, fit_geometry(fov))
-    assert np.allclose(plane, single - slope[0] + 0.5, atol=1e-5)
+    single = segmenter.canvas_vessels(rgb, fit_geometry(fov))
+    assert np.allclose(plane, single - slope[0, 0] + 0.5, atol=1e-5)
+
+
+def test_arteries_and_veins_are_vessels():
+    def network(x):
+        ones = np.ones_like(x[:, :1])
+        return np.concatenate([0.1 * ones, 0.5 * ones, 0.3 * ones, 0.1 * ones], axis=1)
+
+    segmenter = Segmenter("n", "1", ["background", "artery", "vein", "disc"], 0.7, network, 64, 60.0)
+    rgb, _, fov = drawn(0)
+    geometry = fit_geometry(fov)
+    assert segmenter.probability(rgb, geometry)[150, 160] == pytest.approx(0.8)
+    masks = segmenter.class_masks(rgb, geometry)
+    assert set(masks) == {"artery", "vein", "disc"}
+    assert masks["artery"][150, 160] == 255
+    assert masks["vein"].max() == masks["disc"].max() == 0
