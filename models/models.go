@@ -8,9 +8,9 @@ import (
 )
 
 // Shipped is the name, and folder, of the embedded model.
-const Shipped = "noctua-vessel-1"
+const Shipped = "noctua-vessel-2"
 
-//go:embed noctua-vessel-1/model.onnx noctua-vessel-1/manifest.json noctua-vessel-1/golden_input.f32 noctua-vessel-1/golden_output.f32
+//go:embed noctua-vessel-2/model.onnx noctua-vessel-2/manifest.json noctua-vessel-2/golden_input.f32 noctua-vessel-2/golden_output.f32
 var files embed.FS
 
 // Files returns the folder of the shipped model: model.onnx, manifest.json and the golden tensors.

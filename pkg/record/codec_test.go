@@ -13,7 +13,7 @@ func failure() record.Failure {
 	return record.Failure{
 		Schema: record.FailureSchema, StudyUID: "1.2", SOPUID: "1.2.3", Sha256: strings.Repeat("ab", 32), Clinic: "north",
 		Code: "inference-failed", Reason: "The network could not be run.", Attempts: 5,
-		Model: record.ModelReference{Name: "noctua-vessel-1", Version: "1.0.0", Sha256: strings.Repeat("cd", 32)}, FailedAt: time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC),
+		Model: record.ModelReference{Name: "noctua-vessel-2", Version: "1.0.0", Sha256: strings.Repeat("cd", 32)}, FailedAt: time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC),
 	}
 }
 

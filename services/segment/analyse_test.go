@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const shippedModel = "../../models/noctua-vessel-1"
+const shippedModel = "../../models/noctua-vessel-2"
 
 // newEngine loads the shipped model.
 func newEngine(t testing.TB) *segment.Engine {
@@ -98,6 +98,16 @@ func TestAnalyseRealPictures(t *testing.T) {
 			analysis, err := analyser.Analyse(t.Context(), p, subject)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, m := range analysis.Result.Measures {
+				if m.Value == nil || m.Error == nil || *m.Error <= 0 || *m.Error > *m.Value {
+					t.Errorf("%s has the value %v and the error %v", m.Name, m.Value, m.Error)
+				}
+			}
+			for _, w := range analysis.Result.Warnings {
+				if strings.HasSuffix(w.Code, "-outside-training-range") {
+					t.Errorf("a picture of a camera that the model knows is called unknown: %s", w.Text)
+				}
 			}
 			mask, err := analysis.Mask()
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // EngineConfig says which network runs on what.
 type EngineConfig struct {
-	// ModelDir is the model's folder, e.g. models/noctua-vessel-1. Default: Model.
+	// ModelDir is the model's folder, e.g. models/noctua-vessel-2. Default: Model.
 	ModelDir string
 	// Model holds the files of the model that is used when ModelDir is empty, e.g. the one that the program embeds.
 	Model fs.FS
@@ -25,7 +25,7 @@ type EngineConfig struct {
 // Validate says in a sentence what is wrong.
 func (c EngineConfig) Validate() error {
 	if c.ModelDir == "" && c.Model == nil {
-		return fault.New(fault.Invalid, "segment-config", "no model is configured: give the folder of one, e.g. models/noctua-vessel-1")
+		return fault.New(fault.Invalid, "segment-config", "no model is configured: give the folder of one, e.g. models/noctua-vessel-2")
 	}
 	return c.Run.Validate()
 }

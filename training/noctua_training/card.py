@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 _START, _END = "<!-- metrics: written by `record` -->", "<!-- end of metrics -->"
-_COLUMNS = ("dice", "auc", "sensitivity", "specificity", "mcc", "worst picture dice")
+_COLUMNS = ("dice", "auc", "sensitivity", "specificity", "mcc", "worst picture dice", "ece")
+_COLUMNS += ("density bias", "density mae", "interval coverage")
 
 
 def render(

@@ -240,36 +240,81 @@ def export(
     return out
 
 
+RECORDED = (
+    "dice",
+    "auc",
+    "sensitivity",
+    "specificity",
+    "mcc",
+    "ece",
+    "density bias",
+    "density mae",
+    "interval coverage",
+)
+"""Figures of a data set that ``record`` keeps, besides the worst picture's Dice."""
+
+
 def record(folder: Path, results: Sequence[Path]) -> None:
-    """The ``record`` command: puts outputs of ``evaluate --json`` into manifest and model card.
+    """The ``record`` command: puts outputs of ``evaluate --json``, of this program or of Go's, into manifest and card.
 
     Refuses figures of another model, version or threshold. Recording a set again replaces its older figures.
     """
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for path in results:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        for name, ours in (("model", "name"), ("version", "version"), ("threshold", "threshold")):
-            if result[name] != manifest[ours]:
-                raise ValueError(f"{path} was measured with {name} {result[name]}, the manifest has {manifest[ours]}")
-        for entry in result["sets"]:
-            label = f"{entry['set']} {result['split']}, {entry['images']} pictures"
-            kept = [m for m in manifest["metrics"] if m["set"] != label or m["protocol"] != result["protocol"]]
-            worst = min(entry["per_image"], key=lambda row: row["dice"])
-            values = {k: entry[k] for k in ("dice", "auc", "sensitivity", "specificity", "mcc")}
-            values["worst picture dice"] = worst["dice"]
-            manifest["metrics"] = kept + [
-                {
-                    "set": label,
-                    "name": name,
-                    "value": round(value, 4),
-                    "protocol": result["protocol"],
-                    "command": result["command"],
-                }
-                for name, value in values.items()
-            ]
+        parsed = json.loads(path.read_text(encoding="utf-8"))
+        for result in map(_in_our_words, parsed if isinstance(parsed, list) else [parsed]):
+            for name, ours in (("model", "name"), ("version", "version"), ("threshold", "threshold")):
+                if result[name] != manifest[ours]:
+                    raise ValueError(
+                        f"{path} was measured with {name} {result[name]}, the manifest has {manifest[ours]}"
+                    )
+            for entry in result["sets"]:
+                _record_set(manifest, result, entry)
     write_manifest(folder, manifest)
     readme = folder / "README.md"
     readme.write_text(card.with_metrics(readme.read_text(encoding="utf-8"), manifest), encoding="utf-8")
+
+
+def _record_set(manifest: dict[str, Any], result: dict[str, Any], entry: dict[str, Any]) -> None:
+    label = f"{entry['set']} {result['split']}, {entry['images']} pictures"
+    kept = [m for m in manifest["metrics"] if m["set"] != label or m["protocol"] != result["protocol"]]
+    values = {k: entry[k] for k in RECORDED if entry.get(k) is not None}
+    values["worst picture dice"] = min(row["dice"] for row in entry["per_image"])
+    manifest["metrics"] = kept + [
+        {
+            "set": label,
+            "name": name,
+            "value": round(value, 4),
+            "protocol": result["protocol"],
+            "command": result["command"],
+        }
+        for name, value in values.items()
+    ]
+
+
+def _in_our_words(result: dict[str, Any]) -> dict[str, Any]:
+    """An output of ``noctua evaluate --json`` as one of this program; ours as it is."""
+    if not isinstance(result["model"], dict):
+        for entry in result["sets"]:
+            entry |= {"density bias": entry["density_bias"], "density mae": entry["density_mae"]}
+        return result
+    summary, model = result["summary"], result["model"]
+    entry = {k: result[k] for k in ("images", "dice", "auc", "sensitivity", "specificity", "mcc", "per_image")}
+    entry |= {
+        "set": result["layout"] if result["layout"] != "folder" else Path(result["dataset"]).name,
+        "ece": result["calibration"]["ece"],
+        "density bias": summary["stated_density"]["bias"],
+        "density mae": summary["stated_density"]["mae"],
+        "interval coverage": summary["coverage"].get("share"),
+    }
+    command = f"bin/noctua evaluate {result['dataset']} --split {result['split']} --model models/{model['name']} --json"
+    return {k: model[k] for k in ("version", "threshold")} | {
+        "model": model["name"],
+        "split": result["split"],
+        "protocol": result["protocol"] + "; densities as stated in the results; Go program",
+        "command": command,
+        "sets": [entry],
+    }
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -329,7 +374,6 @@ def _held_out(
         network.flips = tuple(flips)
         held_out += look(network, own_samples(data, theirs, "validation"))
     if folds:
-        source += (
-            f", and {len(held_out)} in all with those of {len(folds)} runs of the recipe on folds of the training split"
-        )
+        runs = "a run" if len(folds) == 1 else f"{len(folds)} runs"
+        source += f", and {len(held_out)} in all with those of {runs} of the recipe on folds of the training split"
     return held_out, source

@@ -197,7 +197,7 @@ def test_commands_end_to_end(tmp_path, capsys):
     assert "mine validation, 1 pictures" in (out / "README.md").read_text()
     assert main(["record", "--model", str(out), str(tmp_path / "r.json")]) == 0  # again: replaced, not doubled
     metrics = json.loads((out / "manifest.json").read_text())["metrics"]
-    assert sum(m["set"] == "mine validation, 1 pictures" for m in metrics) == 6
+    assert sum(m["set"] == "mine validation, 1 pictures" for m in metrics) == 9
     (tmp_path / "r.json").write_text(json.dumps(by_onnx | {"version": "9"}))
     assert main(["record", "--model", str(out), str(tmp_path / "r.json")]) == 2
 
@@ -211,6 +211,35 @@ def test_commands_end_to_end(tmp_path, capsys):
     mask = np.asarray(Image.open(masks / "eye00.png"))
     assert mask.shape == drawn(0)[1].shape
     assert set(np.unique(mask)) <= {0, 255}
+
+
+def test_record_takes_what_go_measured(tmp_path):
+    """``noctua evaluate --json`` has other words for the same figures."""
+    manifest = {"name": "m", "version": "1", "threshold": 0.5, "metrics": []}
+    shipped = json.loads((Path(__file__).resolve().parents[2] / "schemas/examples/valid/model.v1.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(shipped | manifest))
+    (tmp_path / "README.md").write_text("<!-- metrics: written by `record` -->\n<!-- end of metrics -->\n")
+    figures = dict.fromkeys(("dice", "auc", "sensitivity", "specificity", "mcc"), 0.8)
+    report = figures | {
+        "dataset": "data/HRF",
+        "layout": "HRF",
+        "split": "test",
+        "images": 2,
+        "protocol": "p",
+        "model": {"name": "m", "version": "1", "threshold": 0.5},
+        "summary": {"stated_density": {"bias": -0.001, "mae": 0.008}, "coverage": {"share": None}},
+        "calibration": {"ece": 0.02},
+        "per_image": [{"dice": 0.7}, {"dice": 0.9}],
+    }
+    (tmp_path / "r.json").write_text(json.dumps([report]))
+    assert main(["record", "--model", str(tmp_path), str(tmp_path / "r.json")]) == 0
+    kept = {m["name"]: m["value"] for m in json.loads((tmp_path / "manifest.json").read_text())["metrics"]}
+    assert kept["worst picture dice"] == 0.7
+    assert kept["density bias"] == -0.001
+    assert "interval coverage" not in kept
+    assert "HRF test, 2 pictures" in (tmp_path / "README.md").read_text()
+    (tmp_path / "r.json").write_text(json.dumps(report | {"model": report["model"] | {"threshold": 0.4}}))
+    assert main(["record", "--model", str(tmp_path), str(tmp_path / "r.json")]) == 2
 
 
 def test_shipped_model_keeps_its_promises():

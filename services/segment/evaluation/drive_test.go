@@ -139,7 +139,7 @@ const statedHalfWidth = .0123
 func shippedWithErrors(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(shared.Root(t), "models", "noctua-vessel-1"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(shared.Root(t), "models", "noctua-vessel-2"))); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "manifest.json")

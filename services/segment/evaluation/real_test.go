@@ -120,7 +120,7 @@ func checkCHASE(t *testing.T, r *evaluation.Report) {
 // shippedSegmenter is the chain that screens at night with the shipped model.
 func shippedSegmenter(t *testing.T) evaluation.Segmenter {
 	t.Helper()
-	return segmenterOf(t, filepath.Join(shared.Root(t), "models", "noctua-vessel-1"))
+	return segmenterOf(t, filepath.Join(shared.Root(t), "models", "noctua-vessel-2"))
 }
 
 // segmenterOf is the chain that screens at night with the model of a folder.
