@@ -277,8 +277,8 @@ type MeasureError struct {
 	// Which pictures, and how.
 	Source string `json:"source"`
 
-	// Mean of p (1 - p) over the pixels inside the field of view, p the vessel
-	// probability on the canvas.
+	// mean-variance: mean of p (1 - p) over the pixels inside the field of view, p
+	// the vessel probability on the canvas. value: the measure itself.
 	Statistic string `json:"statistic"`
 }
 

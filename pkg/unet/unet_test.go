@@ -321,7 +321,7 @@ func TestLoadModelRefusals(t *testing.T) {
 		"not JSON":          {"{", string(onnx), "model-manifest"},
 		"unknown property":  {strings.Replace(string(manifest), `"version"`, `"colour": 1, "version"`, 1), string(onnx), "model-manifest"},
 		"other file":        {strings.Replace(string(manifest), `"model.onnx"`, `"../model.onnx"`, 1), string(onnx), "model-manifest"},
-		"no vessel class":   {strings.Replace(string(manifest), `"vessel"`, `"artery"`, 1), string(onnx), "model-manifest"},
+		"no vessel class":   {strings.Replace(string(manifest), `"vessel"`, `"disc"`, 1), string(onnx), "model-manifest"},
 		"odd canvas":        {strings.Replace(string(manifest), `160`, `161`, 1), string(onnx), "model-manifest"},
 		"another document":  {strings.Replace(string(manifest), `noctua.model.v1`, `noctua.result.v1`, 1), string(onnx), "model-manifest"},
 		"unknown algorithm": {strings.Replace(string(manifest), `triangle-antialias`, `nearest`, 1), string(onnx), "model-manifest"},

@@ -23,12 +23,19 @@ func meanVariance(probability *raster.Plane, fov *raster.Mask) float64 {
 	return sum / float64(max(1, n))
 }
 
+// statisticValue is the statistic of a measure's error that is the measure itself; the other one is meanVariance.
+const statisticValue = "value"
+
 // addErrors gives every measure that the model knows the error of the half width of its interval.
-func addErrors(measures []record.Measure, errors []record.MeasureError, statistic float64) {
+func addErrors(measures []record.Measure, errors []record.MeasureError, meanVariance float64) {
 	for i := range measures {
 		m := &measures[i]
 		for _, e := range errors {
 			if e.Measure == m.Name && m.Value != nil {
+				statistic := meanVariance
+				if e.Statistic == statisticValue {
+					statistic = *m.Value
+				}
 				half := e.Offset + e.Slope*statistic
 				m.Error = &half
 			}

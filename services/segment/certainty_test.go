@@ -33,6 +33,12 @@ func TestErrorsAreTheModels(t *testing.T) {
 	if e := measures[0].Error; e == nil || math.Abs(*e-.007) > 1e-12 {
 		t.Errorf("the error of the area density is %v, expected .007", e)
 	}
+	long := 20.0
+	relative := []record.Measure{{Name: vessel.LengthDensity, Value: &long}}
+	addErrors(relative, []record.MeasureError{{Measure: vessel.LengthDensity, Statistic: "value", Offset: 1, Slope: .1}}, .01)
+	if e := relative[0].Error; e == nil || math.Abs(*e-3) > 1e-12 {
+		t.Errorf("the relative error of the length density is %v, expected 3", e)
+	}
 	if measures[1].Error != nil || measures[2].Error != nil {
 		t.Error("a withheld measure, or one without a fitted error, got an error")
 	}

@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--note", default="", help="a sentence for the model card, e.g. how the run was interrupted")
     export.set_defaults(command=_export)
 
+    intervals = commands.add_parser("intervals", help="how often a model's stated intervals hold the label's measures")
+    _data(intervals)
+    intervals.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    intervals.add_argument("--split", default="test", help="fit, validation, train, test or all (test)")
+    intervals.set_defaults(command=_intervals)
+
     compare = commands.add_parser("compare", help="runs side by side, on the pictures that they held out")
     _data(compare)
     compare.add_argument("--flips", default="none", help="views to average: none,horizontal,vertical,both (none)")
@@ -230,6 +236,17 @@ def _export(o: argparse.Namespace) -> None:
 
     flips = o.flips.split(",")
     export(o.run, o.checkpoint, o.out, o.version, o.threshold, o.data, o.licence, o.note, o.folds, flips)
+
+
+def _intervals(o: argparse.Namespace) -> None:
+    from .certainty import intervals
+    from .data import find_samples
+    from .predict import open_model
+
+    errors = json.loads((o.model / "manifest.json").read_text(encoding="utf-8")).get("errors")
+    if not errors:
+        raise ValueError(f"the manifest of {o.model} states no errors: export it with --data")
+    print(intervals(open_model(o.model), errors, find_samples(o.data, o.split)))
 
 
 def _compare(o: argparse.Namespace) -> None:

@@ -121,13 +121,16 @@ def _errors_text(manifest: dict[str, Any]) -> str:
     if manifest.get("errors"):
         first = manifest["errors"][0]
         lines += [
-            f"Half width of the {first['confidence']:.0%} interval of a measure: offset + slope · mean of p (1 − p) "
-            f"inside the field of view. Fitted on {first['images']} pictures ({first['source']}).",
+            f"Half width of the {first['confidence']:.0%} interval of a measure: offset + slope · statistic. The "
+            "statistic is the mean of p (1 − p) inside the field of view (mean-variance), or the measure itself "
+            f"(value). Fitted on {first['images']} pictures ({first['source']}).",
             "",
-            "| measure | offset | slope |",
-            "|---|---|---|",
+            "| measure | statistic | offset | slope |",
+            "|---|---|---|---|",
         ]
-        lines += [f"| {e['measure']} | {e['offset']:g} | {e['slope']:g} |" for e in manifest["errors"]]
+        lines += [
+            f"| {e['measure']} | {e['statistic']} | {e['offset']:g} | {e['slope']:g} |" for e in manifest["errors"]
+        ]
         lines.append("")
     if manifest.get("training_range"):
         lines += ["Pictures outside these ranges get a warning:", "", "| statistic | from | to |", "|---|---|---|"]

@@ -6,7 +6,6 @@ training split, which see every training picture once from outside.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -33,6 +32,10 @@ _VESSEL_FACTOR = 1.4
 _SCALE_FACTOR = 1.25
 """How far beyond the training pictures the range goes; the augmentation goes at least as far."""
 
+_COLOUR_LEVELS = 8.0
+_CONTRAST_LEVELS = 4.0
+"""The least margin in grey levels: blue is next to black in many retinas, and a factor of nothing is nothing."""
+
 
 @dataclass
 class HeldOut:
@@ -46,9 +49,9 @@ class HeldOut:
     fov_px: float
 
 
-def look(segmenter: Segmenter, samples: Sequence[Sample]) -> list[HeldOut]:
-    """Runs the network over held-out pictures; refuses test pictures."""
-    if any(s.split == "test" for s in samples):
+def look(segmenter: Segmenter, samples: Sequence[Sample], measuring: bool = False) -> list[HeldOut]:
+    """Runs the network over held-out pictures. Test pictures are refused unless one is ``measuring``, not choosing."""
+    if not measuring and any(s.split == "test" for s in samples):
         raise ValueError("test pictures must not decide anything: give validation pictures")
     out = []
     started = time.monotonic()
@@ -60,7 +63,7 @@ def look(segmenter: Segmenter, samples: Sequence[Sample]) -> list[HeldOut]:
         canvas = segmenter.canvas_vessels(picture.rgb, g)
         scores = {"": PooledScores()}
         scores[""].add(to_source(canvas, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
-        for way in DEGRADED:
+        for way in () if measuring else DEGRADED:
             rgb, geometry = degrade(picture.rgb, g, way)
             scores[way] = PooledScores()
             scores[way].add(segmenter.canvas_vessels(rgb, geometry), label, fov)
@@ -90,29 +93,32 @@ def choose_threshold(held_out: Sequence[HeldOut]) -> tuple[float, list[dict[str,
 
 
 def fit_errors(held_out: Sequence[HeldOut], threshold: float, source: str) -> list[dict[str, Any]]:
-    """Manifest entries: the half width of each measure's interval as offset + slope · mean p(1 − p).
+    """Manifest entries: the half width of each measure's interval as offset + slope · statistic.
 
-    |error| of the held-out pictures is fitted with coefficients that are not negative, and the line is scaled so that
-    it holds the share CONFIDENCE of them, with the correction for their finite number of split conformal prediction
-    (Vovk et al. 2005): the ⌈(n + 1)·0.9⌉-th smallest ratio.
+    The statistic is the mean of p(1 − p), or the measure itself: the one that gives the narrower intervals. |error| of
+    the held-out pictures is fitted with coefficients that are not negative, and the line is scaled so that it holds the
+    share CONFIDENCE of them, with the correction for their finite number of split conformal prediction (Vovk et al.
+    2005), weighted so that data sets count alike (Tibshirani et al. 2019): with n pictures of one set it is the
+    ⌈(n + 1)·0.9⌉-th smallest ratio.
     """
-    errors: dict[str, list[float]] = {name: [] for name in measures.NAMES}
-    statistic = np.array([measures.mean_variance(h.probability, h.fov) for h in held_out])
-    for h in held_out:
-        ours = measures.measure(h.probability >= threshold, h.fov, h.fov_px)
-        theirs = measures.measure(h.label, h.fov, h.fov_px)
-        for name in measures.NAMES:
-            errors[name].append(abs(ours[name] - theirs[name]))
+    variance = np.array([measures.mean_variance(h.probability, h.fov) for h in held_out])
+    both = [_measures(h, threshold) for h in held_out]
+    sets = [h.sample.dataset for h in held_out]
     entries = []
     for name in measures.NAMES:
-        error = np.array(errors[name])
+        value = np.array([ours[name] for ours, _ in both])
+        error = np.abs(value - np.array([theirs[name] for _, theirs in both]))
         known = np.isfinite(error)
-        offset, slope = interval_line(statistic[known], error[known])
+        lines = []
+        for statistic, x in (("mean-variance", variance), ("value", value)):
+            offset, slope = interval_line(x[known], error[known], [n for n, k in zip(sets, known, strict=True) if k])
+            lines.append((float((offset + slope * x[known]).mean()), statistic, offset, slope))
+        _, statistic, offset, slope = min(lines)
         entries.append(
             {
                 "measure": name,
                 "confidence": CONFIDENCE,
-                "statistic": "mean-variance",
+                "statistic": statistic,
                 "offset": _rounded(offset),
                 "slope": _rounded(slope),
                 "images": int(known.sum()),
@@ -122,17 +128,54 @@ def fit_errors(held_out: Sequence[HeldOut], threshold: float, source: str) -> li
     return entries
 
 
-def interval_line(statistic: np.ndarray, error: np.ndarray) -> tuple[float, float]:
-    """Offset and slope of the half width that holds the share CONFIDENCE of the errors."""
+def _measures(h: HeldOut, threshold: float) -> tuple[dict[str, float], dict[str, float]]:
+    """The measures of the network's mask and of the observer's."""
+    ours = measures.measure(h.probability >= threshold, h.fov, h.fov_px)
+    return ours, measures.measure(h.label, h.fov, h.fov_px)
+
+
+def intervals(segmenter: Segmenter, errors: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> str:
+    """The ``intervals`` command: how often the stated intervals hold the observer's measures, as a Markdown table."""
+    seen = look(segmenter, samples, measuring=True)
+    both = [_measures(h, segmenter.threshold) for h in seen]
+    lines = [
+        "| measure | pictures | held | share | mean half width | mean error | mean of the label's |",
+        "|---" * 7 + "|",
+    ]
+    for entry in errors:
+        name = entry["measure"]
+        halves, wrong, labels = [], [], []
+        for h, (ours, theirs) in zip(seen, both, strict=True):
+            x = ours[name] if entry["statistic"] == "value" else measures.mean_variance(h.probability, h.fov)
+            halves.append(entry["offset"] + entry["slope"] * x)
+            wrong.append(ours[name] - theirs[name])
+            labels.append(theirs[name])
+        held = int((np.abs(wrong) <= np.array(halves)).sum())
+        cells = [f"{np.mean(v):.4g}" for v in (halves, wrong, labels)]
+        lines.append(f"| {name} | {len(seen)} | {held} | {held / len(seen):.0%} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def interval_line(statistic: np.ndarray, error: np.ndarray, sets: Sequence[str] | None = None) -> tuple[float, float]:
+    """Offset and slope of the half width that holds the share CONFIDENCE of the errors.
+
+    ``sets`` names each picture's data set; sets count alike, however many pictures they have.
+    """
     if len(error) == 0:
         raise ValueError("no held-out picture has a measure: errors cannot be fitted")
+    names = list(sets) if sets is not None else [""] * len(error)
+    weight = np.array([1 / (names.count(name) * len(set(names))) for name in names])
     # In units of the statistic's mean, so that both columns weigh alike.
     scale = float(statistic.mean()) or 1.0
-    (offset, slope), _ = nnls(np.stack([np.ones_like(statistic), statistic / scale], axis=1), error)
+    columns = np.stack([np.ones_like(statistic), statistic / scale], axis=1)
+    (offset, slope), _ = nnls(columns * np.sqrt(weight)[:, None], error * np.sqrt(weight))
     line = offset + slope * statistic / scale
-    ratio = np.sort(error / np.maximum(line, 1e-12))
-    rank = min(len(ratio), math.ceil((len(ratio) + 1) * CONFIDENCE))
-    factor = float(ratio[rank - 1])
+    ratio = error / np.maximum(line, 1e-12)
+    order = np.argsort(ratio)
+    # The picture that is to come counts like one of the largest weight, and is taken to lie beyond all others.
+    reached = np.cumsum(weight[order]) / (1 + weight.max())
+    rank = min(len(ratio) - 1, int(np.searchsorted(reached, CONFIDENCE - 1e-9)))
+    factor = float(ratio[order[rank]])
     return factor * float(offset), factor * float(slope) / scale
 
 
@@ -157,14 +200,20 @@ def training_range(
         row["canvas-scale"] = fov_px / (2 * picture.geometry.radius)
         for name, value in row.items():
             seen.setdefault(name, []).append(value)
-    factors = {"mean": _COLOUR_FACTOR, "contrast": _CONTRAST_FACTOR, "vessel": _VESSEL_FACTOR, "canvas": _SCALE_FACTOR}
+    margins = {
+        "mean": (_COLOUR_FACTOR, _COLOUR_LEVELS),
+        "contrast": (_CONTRAST_FACTOR, _CONTRAST_LEVELS),
+        "vessel": (_VESSEL_FACTOR, 0.0),
+        "canvas": (_SCALE_FACTOR, 0.0),
+    }
     entries = []
     for name, values in seen.items():
-        factor = factors[name.split("-")[0]]
-        high = max(values) * factor
+        factor, levels = margins[name.split("-")[0]]
+        low, high = min(values), max(values)
+        low, high = max(0.0, min(low / factor, low - levels)), max(high * factor, high + levels)
         if name == "canvas-scale":
             high = max(high, fov_px / finest_fov_px)
-        entries.append({"statistic": name, "low": _rounded(min(values) / factor), "high": _rounded(high)})
+        entries.append({"statistic": name, "low": _rounded(low), "high": _rounded(high)})
     return entries
 
 
