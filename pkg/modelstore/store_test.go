@@ -161,7 +161,7 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		{"no JSON", nil, replace("manifest.json", "{"), "model-manifest"},
 		{"a key that nobody knows", []string{`"licence"`, `"license"`}, nil, "model-manifest"},
-		{"no vessel class", []string{`"vessel"`, `"artery"`}, nil, "model-manifest"},
+		{"no vessel class", []string{`"vessel"`, `"disc"`}, nil, "model-manifest"},
 		{"altered network", nil, replace("model.onnx", "altered"), "model-altered"},
 		{"no network", []string{`"file": "model.onnx"`, `"file": "other.onnx"`}, nil, "model-missing"},
 		{"the network lies elsewhere", []string{`"file": "model.onnx"`, `"file": "../model.onnx"`}, nil, "model-manifest"},
