@@ -68,6 +68,9 @@ var qualityPictures = []struct {
 // below the limit, and the reason that leads there is the right one. The tolerance is for rounding to whole grey levels, for the
 // field of view, which is found anew, and for the sharp edges of what is clipped to white.
 func TestQualityFallsWithDegradation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED, NOT RUN: whole series of pictures are left out of a short run")
+	}
 	t.Parallel()
 	const tolerance = .05
 	type series struct {
