@@ -157,9 +157,10 @@ def predict_folder(
     for i, path in enumerate(paths, 1):
         try:
             rgb = read_rgb(path)
-            mask = segmenter.mask(rgb, fit_geometry(detect_mask(rgb)), threshold)
+            geometry = fit_geometry(detect_mask(rgb))
+            mask = segmenter.mask(rgb, geometry, threshold)
             Image.fromarray(mask).save(out / f"{path.stem}.png")
-            for name, other in segmenter.class_masks(rgb, fit_geometry(detect_mask(rgb))).items():
+            for name, other in segmenter.class_masks(rgb, geometry).items():
                 (out / name).mkdir(exist_ok=True)
                 Image.fromarray(other).save(out / name / f"{path.stem}.png")
             if panels:
