@@ -50,7 +50,7 @@ def render(
         "degraded, so the two curves are not on one scale.",
         "## Data",
         _data_table(manifest, sets),
-        "Test pictures (CHASE_DB1 11–14, HRF 06–15) decided nothing: not the checkpoint, not the threshold.",
+        "Test pictures (CHASE_DB1 11–14, HRF 06–15) chose neither weights nor checkpoint nor threshold.",
         "## Threshold",
         _threshold_text(manifest, table),
         "## Figures",
