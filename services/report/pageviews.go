@@ -57,6 +57,7 @@ func isSuperseded(img record.ReportImage) bool {
 const (
 	pageDigits   = 4
 	glanceDigits = 3
+	errorDigits  = 2
 )
 
 // shortName is a measure's name where there is little room: the word that tells it apart.
@@ -84,7 +85,12 @@ func valuesOf(measures []record.Measure) []web.Value {
 			v.Why = "not measured"
 		}
 		if m.Error != nil {
-			v.Error = string(fhir.RoundDecimal(*m.Error, glanceDigits-1))
+			v.Error = string(fhir.RoundDecimal(*m.Error, errorDigits))
+		}
+		if m.Error != nil && m.Value != nil { // a value is written to the last place of its error (GUM 7.2.6)
+			_, fraction, _ := strings.Cut(v.Error, ".")
+			v.Text = strconv.FormatFloat(*m.Value, 'f', len(fraction), 64)
+			v.Brief = v.Text
 		}
 		out = append(out, v)
 	}
