@@ -33,7 +33,7 @@ BACKGROUND = "background"
 VESSEL_CLASSES = (VESSEL, "artery", "vein")
 """Classes whose pixels are vessel."""
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm"}
+_PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm"}
 _LABEL_THRESHOLD = 127  # labels are read as convert("L") > 127; the other way round is a classic porting bug
 _CHASE = re.compile(r"Image_(\d\d)[LR]$")
 _HRF = re.compile(r"(\d\d)_(dr|g|h)$")

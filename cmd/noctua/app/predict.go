@@ -16,7 +16,7 @@ type predictCommand struct {
 	installedModelFlags `embed:""`
 	Out                 string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
 	JSON                bool     `help:"Print JSON: one object a file."`
-	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF), DICOM files, or folders of them." name:"picture"`
+	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF, BMP, PPM), DICOM files, or folders of them." name:"picture"`
 }
 
 // predicted is the JSON of one file.

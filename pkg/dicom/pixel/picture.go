@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -18,8 +19,8 @@ import (
 // maxPictureFileBytes bounds a picture file: an uncompressed 16-bit RGB picture of the default MaxPixels.
 const maxPictureFileBytes = 512 << 20
 
-// ReadPicture reads a JPEG, PNG, TIFF or GIF file as RGB: grey becomes equal channels, transparency is dropped, 16 bit are
-// cut to the upper 8, palettes are resolved, and of several pictures in a file the first is taken.
+// ReadPicture reads a JPEG, PNG, TIFF, GIF, BMP, binary PGM or PPM file as RGB: grey becomes equal channels, transparency is
+// dropped, 16 bit are cut to the upper 8, palettes are resolved, and of several pictures in a file the first is taken.
 //
 // Faults: NotFound "picture-missing", Invalid "picture-corrupt" or "picture-too-large", Unsupported "picture-unsupported".
 func ReadPicture(path string, limits Limits) (*raster.RGB, error) {
@@ -43,8 +44,12 @@ func DecodePicture(data []byte, limits Limits) (*raster.RGB, error) {
 		decodeConfig, decode = tiff.DecodeConfig, tiff.Decode
 	case bytes.HasPrefix(data, []byte("GIF87a")), bytes.HasPrefix(data, []byte("GIF89a")):
 		decodeConfig, decode = gif.DecodeConfig, gif.Decode
+	case bytes.HasPrefix(data, []byte("BM")):
+		decodeConfig, decode = bmp.DecodeConfig, bmp.Decode
+	case bytes.HasPrefix(data, []byte("P5")), bytes.HasPrefix(data, []byte("P6")):
+		decodeConfig, decode = decodePNMConfig, decodePNM
 	default:
-		return nil, fault.New(fault.Unsupported, CodeUnsupported, "the file is not a JPEG, PNG, TIFF or GIF picture")
+		return nil, fault.New(fault.Unsupported, CodeUnsupported, "the file is not a JPEG, PNG, TIFF, GIF, BMP or binary PPM picture")
 	}
 	config, err := decodeConfig(bytes.NewReader(data))
 	if err != nil {

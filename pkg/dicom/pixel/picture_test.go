@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
@@ -63,6 +64,12 @@ func TestReadPictureKinds(t *testing.T) {
 			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
 		{"tiff grey", encoded(t, func(b *bytes.Buffer) error { return tiff.Encode(b, grey, nil) }),
 			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
+		{"bmp", encoded(t, func(b *bytes.Buffer) error { return bmp.Encode(b, grey) }),
+			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
+		{"pgm", append([]byte("P5 17 9 255\n"), grey.Pix...),
+			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
+		{"ppm with comments", append([]byte("P6\n# drawn by\r# hand\n17\t9\n255\n"), bytes.Repeat([]byte{35, 10, 255}, w*h)...),
+			func(int, int) [3]uint8 { return [3]uint8{35, 10, 255} }},
 		{"gif", encoded(t, func(b *bytes.Buffer) error { return gif.Encode(b, palette, nil) }),
 			func(x, _ int) [3]uint8 { return [][3]uint8{{0, 0, 0}, {10, 20, 30}, {255, 255, 255}}[x%3] }},
 		{"gif frame in a larger screen", encoded(t, func(b *bytes.Buffer) error {

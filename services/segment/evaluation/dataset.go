@@ -272,7 +272,7 @@ func listPictures(dir string) ([]string, error) {
 	var paths []string
 	for _, e := range entries {
 		switch strings.ToLower(filepath.Ext(e.Name())) {
-		case ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif":
+		case ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm":
 			if !strings.HasPrefix(e.Name(), ".") {
 				paths = append(paths, filepath.Join(dir, e.Name()))
 			}
