@@ -1,6 +1,6 @@
 """Random training crops.
 
-Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
+Every picture is held in memory as uint8 canvases at four field-of-view widths. A crop is one affine ``grid_sample``
 (rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
 interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma,
 with the picture's mean and deviation recomputed from its histogram) and after it (channel mixing, gain, offset,
@@ -24,7 +24,7 @@ from .border import border_term
 from .canvas import canvas_mask, to_canvas
 from .data import Picture, class_planes
 
-LEVEL_FACTORS = (2 / 3, 1.0, 1.5)
+LEVEL_FACTORS = (2 / 3, 1.0, 1.5, 2.25)
 """Field-of-view widths of the levels, as factors of the canonical one."""
 
 REFERENCE_FOV_PX = 768.0
@@ -37,7 +37,8 @@ class AugmentConfig:
 
     crop_px: int = 256
     fov_px: float = 768.0
-    scale_factor: tuple[float, float] = (0.6, 1.5)
+    scale_factor: tuple[float, float] = (0.6, 2.8)
+    """Cameras see 30° to 60°, and few files say which: on one canvas the vessels of one are twice as wide as another's."""
     stretch_factor: tuple[float, float] = (0.93, 1.07)
     gamma_factor: tuple[float, float] = (0.65, 1.5)
     gamma_share: float = 0.6
@@ -57,7 +58,7 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
-    plain_share: float = 0.3
+    plain_share: float = 0.25
     """Crops that stay as the camera gave them, turned and flipped only: every camera that is trained on is also seen
     as it is, and how its observer draws can be learnt."""
 
