@@ -38,7 +38,7 @@ class AugmentConfig:
     crop_px: int = 256
     fov_px: float = 768.0
     scale_factor: tuple[float, float] = (0.6, 2.8)
-    """Cameras see 30° to 60°, and few files say which: on one canvas the vessels of one are twice as wide as another's."""
+    """Cameras see 30° to 60°, and few files say which: on one canvas one's vessels are twice as wide as another's."""
     stretch_factor: tuple[float, float] = (0.93, 1.07)
     gamma_factor: tuple[float, float] = (0.65, 1.5)
     gamma_share: float = 0.6
@@ -58,9 +58,11 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
+    native_share: float = 0.3
+    """Crops at the canvas's own scale."""
     plain_share: float = 0.25
-    """Crops that stay as the camera gave them, turned and flipped only: every camera that is trained on is also seen
-    as it is, and how its observer draws can be learnt."""
+    """Crops with the camera's own colours, optics and labels: every camera that is trained on is also seen as it is,
+    and how its observer draws can be learnt. Drawn apart from the scale: a clean picture must not mean one scale."""
 
     @property
     def unit(self) -> float:
@@ -166,7 +168,8 @@ class Sampler:
         group = self.groups[self._index(len(self.groups))]
         picture = group[self._index(len(group))]
         plain = self._chance(self.config.plain_share)
-        planes = self._affine(picture, 1.0 if plain else float(self._factor(self.config.scale_factor)))
+        scale = 1.0 if self._chance(self.config.native_share) else float(self._factor(self.config.scale_factor))
+        planes = self._affine(picture, scale)
         fov = (planes[-1:] > 127.5).float()
         target, border = planes[3:-2] / 255.0, planes[-2:-1] / 255.0
         if plain:
