@@ -58,9 +58,9 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
-    native_share: float = 0.3
+    native_share: float = 0.2
     """Crops at the canvas's own scale."""
-    plain_share: float = 0.25
+    plain_share: float = 0.2
     """Crops with the camera's own colours, optics and labels: every camera that is trained on is also seen as it is,
     and how its observer draws can be learnt. Drawn apart from the scale: a clean picture must not mean one scale."""
 
