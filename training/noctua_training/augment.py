@@ -1,6 +1,6 @@
 """Random training crops.
 
-Every picture is held in memory as uint8 canvases at four field-of-view widths. A crop is one affine ``grid_sample``
+Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
 (rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
 interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma,
 with the picture's mean and deviation recomputed from its histogram) and after it (channel mixing, gain, offset,
@@ -24,7 +24,7 @@ from .border import border_term
 from .canvas import canvas_mask, to_canvas
 from .data import Picture, class_planes
 
-LEVEL_FACTORS = (2 / 3, 1.0, 1.5, 2.25)
+LEVEL_FACTORS = (2 / 3, 1.0, 1.5)
 """Field-of-view widths of the levels, as factors of the canonical one."""
 
 REFERENCE_FOV_PX = 768.0
@@ -37,8 +37,7 @@ class AugmentConfig:
 
     crop_px: int = 256
     fov_px: float = 768.0
-    scale_factor: tuple[float, float] = (0.6, 2.8)
-    """Cameras see 30° to 60°, and few files say which: on one canvas one's vessels are twice as wide as another's."""
+    scale_factor: tuple[float, float] = (0.6, 1.5)
     stretch_factor: tuple[float, float] = (0.93, 1.07)
     gamma_factor: tuple[float, float] = (0.65, 1.5)
     gamma_share: float = 0.6
@@ -58,11 +57,9 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
-    native_share: float = 0.2
-    """Crops at the canvas's own scale."""
-    plain_share: float = 0.2
-    """Crops with the camera's own colours, optics and labels: every camera that is trained on is also seen as it is,
-    and how its observer draws can be learnt. Drawn apart from the scale: a clean picture must not mean one scale."""
+    plain_share: float = 0.3
+    """Crops that stay as the camera gave them, turned and flipped only: every camera that is trained on is also seen
+    as it is, and how its observer draws can be learnt."""
 
     @property
     def unit(self) -> float:
@@ -168,8 +165,7 @@ class Sampler:
         group = self.groups[self._index(len(self.groups))]
         picture = group[self._index(len(group))]
         plain = self._chance(self.config.plain_share)
-        scale = 1.0 if self._chance(self.config.native_share) else float(self._factor(self.config.scale_factor))
-        planes = self._affine(picture, scale)
+        planes = self._affine(picture, 1.0 if plain else float(self._factor(self.config.scale_factor)))
         fov = (planes[-1:] > 127.5).float()
         target, border = planes[3:-2] / 255.0, planes[-2:-1] / 255.0
         if plain:
