@@ -87,7 +87,7 @@ func valuesOf(measures []record.Measure) []web.Value {
 		if m.Error != nil {
 			v.Error = string(fhir.RoundDecimal(*m.Error, errorDigits))
 		}
-		if m.Error != nil && m.Value != nil { // a value is written to the last place of its error (GUM 7.2.6)
+		if m.Value != nil && m.Error != nil && *m.Error > 0 { // a value is written to the last place of its error (GUM 7.2.6)
 			_, fraction, _ := strings.Cut(v.Error, ".")
 			v.Text = strconv.FormatFloat(*m.Value, 'f', len(fraction), 64)
 			v.Brief = v.Text

@@ -18,10 +18,11 @@ func TestValuesEndWhereTheirErrorsEnd(t *testing.T) {
 		{number(25.3271), number(11.42), "25", "25", "11"},
 		{number(1.4432), number(.0601), "1.443", "1.443", "0.060"},
 		{number(.083333), nil, "0.08333", "0.0833", ""},
+		{number(.083333), number(0), "0.08333", "0.0833", "0"},
 	} {
 		got := valuesOf([]record.Measure{{Name: "vessel-area-density", Unit: "1", Value: c.value, Error: c.err}})[0]
 		if got.Text != c.text || got.Brief != c.brief || got.Error != c.error {
-			t.Errorf("%v ± %v reads %q, %q at a glance, ± %q", *c.value, c.err, got.Text, got.Brief, got.Error)
+			t.Errorf("want %q ± %q: reads %q, %q at a glance, ± %q", c.text, c.error, got.Text, got.Brief, got.Error)
 		}
 	}
 }

@@ -37,7 +37,7 @@ type Prediction struct {
 const maxFileBytes = 512 << 20
 
 // pictureExtensions are what PictureFiles takes from folders.
-var pictureExtensions = []string{".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".dcm", ".dicom"}
+var pictureExtensions = append(slices.Clone(pixel.PictureExtensions), ".dcm", ".dicom")
 
 // PictureFiles expands folders among paths to the pictures in and below them, by their extension or, without one, by the
 // DICOM header, in name order. Files are taken as they are. A path that is not there, or a folder without pictures, is an

@@ -130,7 +130,6 @@ def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", help="network: res-unet, res-unet-gn, w-net or vgg-unet (res-unet)")
     parser.add_argument("--classes", help="class names, background first (background,vessel)")
     parser.add_argument("--pretrained", metavar="FILE", help="vgg-unet: torchvision's vgg16 state dict")
-    parser.add_argument("--init", metavar="FILE", help="begin with the weights of this run's best.pt")
     parser.add_argument("--fov-px", type=float, help="width of the field of view on the canvas, pixels (768)")
 
 
@@ -160,8 +159,8 @@ def _fold(text: str) -> tuple[int, int]:
 def _words(o: argparse.Namespace) -> dict[str, object]:
     """What the command line says of the recipe, by the names of ``TrainConfig``."""
     names = (
-        "arch classes pretrained init fov_px loss dice_weight border_weight border_sigma_px optimiser learning_rate "
-        "steps batch crop_px precision seed validate_every checkpoint_every"
+        "arch classes pretrained fov_px loss dice_weight border_weight border_sigma_px optimiser learning_rate steps "
+        "batch crop_px precision seed validate_every checkpoint_every"
     )
     words = {name: getattr(o, name, None) for name in names.split()}
     if words["classes"]:

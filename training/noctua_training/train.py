@@ -55,8 +55,6 @@ class TrainConfig:
     pretrained: str = ""
     """State dict of torchvision's VGG16 for the encoder of ``vgg-unet``, which then stays frozen for half of the
     steps."""
-    init: str = ""
-    """Checkpoint whose averaged weights the run begins with, of the same network and classes; none begins anew."""
     precision: str = "bf16"
     """``bf16`` runs convolutions in bfloat16 with float32 weights (1.8 times as fast where the CPU has it), or
     ``fp32``."""
@@ -141,8 +139,6 @@ class Trainer:
             if not hasattr(self.model, "load_pretrained"):
                 raise ValueError(f"{config.arch} takes no pretrained weights: leave pretrained out, or use vgg-unet")
             self.model.load_pretrained(Path(config.pretrained))
-        if config.init:
-            self._begin_with(read_checkpoint(Path(config.init)))
         self.model = self.model.to(memory_format=torch.channels_last)
         self.loss = Loss(
             config.loss,
@@ -159,17 +155,6 @@ class Trainer:
         self.recent: list[float] = []
         self.seconds = 0.0
         folder.mkdir(parents=True, exist_ok=True)
-
-    def _begin_with(self, state: dict[str, Any]) -> None:
-        """Takes over weights; refuses another network, and weights that have seen what this run holds out."""
-        ours, theirs = json_clean(asdict(self.config)), json_clean(state["config"])
-        differing = [k for k in ("arch", "classes") if ours[k] != theirs[k]]
-        if differing:
-            raise ValueError(f"{self.config.init} has another {', '.join(differing)}: use the same, or leave init out")
-        seen = sorted({p.key for p in self.validation} & set(state["keys"]))
-        if seen:
-            raise ValueError(f"{self.config.init} was trained on what this run holds out: {', '.join(seen)}")
-        self.model.load_state_dict(state["average"])
 
     # --- running ---
 
@@ -286,8 +271,8 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Continues a run; refuses a checkpoint of other pictures or another recipe (``steps`` aside)."""
         state = read_checkpoint(path)
-        ours, theirs = json_clean(asdict(self.config)), json_clean(asdict(TrainConfig()) | state["config"])
-        differing = sorted(k for k in ours if k != "steps" and ours[k] != theirs[k])
+        ours, theirs = json_clean(asdict(self.config)), json_clean(state["config"])
+        differing = sorted(k for k in ours if k != "steps" and ours[k] != theirs.get(k))
         if differing:
             raise ValueError(f"{path} has another {', '.join(differing)}: use the same, or a new --run folder")
         if state["keys"] != self.keys:

@@ -17,7 +17,7 @@ from noctua_training.canvas import fit_geometry
 from noctua_training.data import Picture
 from noctua_training.export import check_against_torch, golden_input, write_onnx
 from noctua_training.model import build
-from noctua_training.train import TrainConfig, Trainer, ValidationPicture, learning_rate, overfitting_from
+from noctua_training.train import TrainConfig, Trainer, learning_rate, overfitting_from
 
 CLASSES = ("background", "vessel")
 
@@ -57,22 +57,6 @@ def test_few_steps_lower_the_loss(pictures, tmp_path):
     run.run()
     first, last = np.mean(run.recent[:8]), np.mean(run.recent[-8:])
     assert last < 0.7 * first, f"loss went from {first:.3f} to {last:.3f}"
-
-
-def test_init_begins_with_averaged_weights(pictures, tmp_path):
-    first = trainer(pictures[:2], tmp_path / "first", steps=4)
-    first.run()
-    path = str(tmp_path / "first" / "last.pt")
-    second = trainer(pictures, tmp_path / "second", init=path)
-    assert second.step == 0
-    for key, value in first.average.state.items():
-        assert torch.equal(value, second.model.state_dict()[key]), key
-    with pytest.raises(ValueError, match="another arch"):
-        trainer(pictures, tmp_path / "other", init=path, arch="w-net-tiny")
-    plane = torch.zeros(1, 32, 32)
-    held_out = [ValidationPicture(pictures[0].key, "drawn", plane.expand(3, -1, -1), plane.expand(2, -1, -1), plane)]
-    with pytest.raises(ValueError, match="drawn/0"):
-        Trainer(config(init=path), pictures[1:], held_out, tmp_path / "leak", log=lambda line: None)
 
 
 @pytest.mark.parametrize("changes", [{}, {"precision": "bf16", "arch": "w-net-tiny"}, {"loss": "border"}])

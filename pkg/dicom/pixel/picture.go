@@ -19,6 +19,9 @@ import (
 // maxPictureFileBytes bounds a picture file: an uncompressed 16-bit RGB picture of the default MaxPixels.
 const maxPictureFileBytes = 512 << 20
 
+// PictureExtensions are the endings of the files that ReadPicture reads, in lower case.
+var PictureExtensions = []string{".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm"}
+
 // ReadPicture reads a JPEG, PNG, TIFF, GIF, BMP, binary PGM or PPM file as RGB: grey becomes equal channels, transparency is
 // dropped, 16 bit are cut to the upper 8, palettes are resolved, and of several pictures in a file the first is taken.
 //

@@ -51,6 +51,12 @@ func TestReadPictureKinds(t *testing.T) {
 			palette.SetColorIndex(x, y, uint8(x%3))
 		}
 	}
+	var samples []byte // of a PPM; each third one is the sign of a comment
+	for y := range h {
+		for x := range w {
+			samples = append(samples, uint8(x), uint8(y), '#')
+		}
+	}
 	tests := []struct {
 		name string
 		data []byte
@@ -68,8 +74,8 @@ func TestReadPictureKinds(t *testing.T) {
 			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
 		{"pgm", append([]byte("P5 17 9 255\n"), grey.Pix...),
 			func(x, _ int) [3]uint8 { return [3]uint8{uint8(10 * x), uint8(10 * x), uint8(10 * x)} }},
-		{"ppm with comments", append([]byte("P6\n# drawn by\r# hand\n17\t9\n255\n"), bytes.Repeat([]byte{35, 10, 255}, w*h)...),
-			func(int, int) [3]uint8 { return [3]uint8{35, 10, 255} }},
+		{"ppm with comments", append([]byte("P6\n# drawn by\r17\t9\n# hand\n255\n"), samples...),
+			func(x, y int) [3]uint8 { return [3]uint8{uint8(x), uint8(y), '#'} }},
 		{"gif", encoded(t, func(b *bytes.Buffer) error { return gif.Encode(b, palette, nil) }),
 			func(x, _ int) [3]uint8 { return [][3]uint8{{0, 0, 0}, {10, 20, 30}, {255, 255, 255}}[x%3] }},
 		{"gif frame in a larger screen", encoded(t, func(b *bytes.Buffer) error {
@@ -122,6 +128,11 @@ func TestReadPictureRefusals(t *testing.T) {
 	}
 	if _, err := pixel.ReadPicture(write(t, "text", []byte("hello")), pixel.Limits{}); fault.CodeOf(err) != pixel.CodeUnsupported {
 		t.Errorf("text: %v", err)
+	}
+	for _, header := range []string{"P6 2 2 65535\n", "P6 2 2 15\n", "P5 0 2 255\n", "P5 -2 2 255\n", "P5 2 99999999999999999999 255\n", "P5 2 x 255\n"} {
+		if _, err := pixel.ReadPicture(write(t, "pnm", []byte(header+"................")), pixel.Limits{}); fault.CodeOf(err) != pixel.CodeCorrupt {
+			t.Errorf("%q: %v", header, err)
+		}
 	}
 }
 

@@ -11,16 +11,17 @@ import (
 
 var errPNM = errors.New("not a binary PGM or PPM header with 8 bits a sample")
 
-// readPNMHeader reads the header of a binary PGM (P5) or PPM (P6) picture up to its first sample: channels, width and height.
+// readPNMHeader reads the header of a picture that begins with P5 (binary PGM) or P6 (binary PPM) up to its first sample:
+// channels, width and height.
 // Comments run from # to the end of the line; one white space ends the header (netpbm's pgm(5), ppm(5)).
 func readPNMHeader(r *bufio.Reader) (channels, width, height int, err error) {
-	magic := make([]byte, 2)
-	if _, err := io.ReadFull(r, magic); err != nil {
+	var magic [2]byte
+	if _, err := io.ReadFull(r, magic[:]); err != nil {
 		return 0, 0, 0, err
 	}
-	channels = map[string]int{"P5": 1, "P6": 3}[string(magic)]
-	if channels == 0 {
-		return 0, 0, 0, errPNM
+	channels = 1
+	if magic == [2]byte{'P', '6'} {
+		channels = 3
 	}
 	var numbers [3]int
 	for i := range numbers {

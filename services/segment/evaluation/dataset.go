@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
@@ -271,11 +272,9 @@ func listPictures(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		switch strings.ToLower(filepath.Ext(e.Name())) {
-		case ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm":
-			if !strings.HasPrefix(e.Name(), ".") {
-				paths = append(paths, filepath.Join(dir, e.Name()))
-			}
+		known := slices.Contains(pixel.PictureExtensions, strings.ToLower(filepath.Ext(e.Name())))
+		if known && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
 	return paths, nil
