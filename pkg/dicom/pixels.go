@@ -187,16 +187,6 @@ const jpegSlackBytes = 4 << 20
 // frameBytes is the size of a decoded frame.
 func (f *File) frameBytes(g geometry) int64 { return 3 * int64(g.rows) * int64(g.columns) }
 
-// DecodeCost is the most memory, in bytes, that Decode takes for this file: the compressed and the decoded picture and, for a
-// progressive JPEG, its coefficients. 0 if the file has no picture that can be decoded.
-func (f *File) DecodeCost() int64 {
-	g, err := f.geometry()
-	if err != nil {
-		return 0
-	}
-	return 4*f.frameBytes(g) + min(f.Data.Find(tagPixelData).Length, f.frameBytes(g)+jpegSlackBytes)
-}
-
 // firstFrame returns the fragments of the first frame: all of them if there is one frame, else by the Basic Offset Table, else
 // one fragment a frame.
 func (f *File) firstFrame(g geometry) ([]Fragment, error) {

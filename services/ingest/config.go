@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
-	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
@@ -37,6 +37,7 @@ type publisher interface {
 type Deps struct {
 	Blob      store
 	Publisher publisher
+	Files     *isolated.Reader // of DICOM files; stays the caller's
 	// Wake makes the service look into the inbox at once; values mean nothing. nil: it only looks every Config.ListEvery.
 	Wake <-chan struct{}
 	// Lag returns how many accepted images the segment workers have not finished. nil: images without a result are never
@@ -52,8 +53,6 @@ type Config struct {
 	SiteSecret []byte
 	// Workers is how many objects are handled at once; default 2.
 	Workers int
-	// MemoryBytes bounds what all workers together take to decode pictures; default 1 GiB.
-	MemoryBytes int64
 	// MaxObjectBytes is the largest object, or ZIP member, that is looked into; default 512 MB. Larger ones go to quarantine.
 	MaxObjectBytes int64
 	// MaxArchiveBytes is the largest sum of a ZIP's members, uncompressed; default 4 GiB.
@@ -74,8 +73,6 @@ type Config struct {
 	// SpoolDir is where objects lie while they are read; default the system's folder for temporary files. Spooled files have
 	// no name, so nothing stays behind.
 	SpoolDir string
-	// DICOM bounds what reading one file may cost.
-	DICOM dicom.Limits
 }
 
 // Bounds of the retry delays, and of the pause while the store or the broker is away.
@@ -93,7 +90,7 @@ func (c Config) Validate() error {
 	switch {
 	case len(c.SiteSecret) < minSecretBytes:
 		return fault.New(fault.Invalid, "config-invalid", "the site secret must have at least %d bytes, but has %d", minSecretBytes, len(c.SiteSecret))
-	case c.Workers < 0 || c.MemoryBytes < 0 || c.MaxObjectBytes < 0 || c.MaxArchiveBytes < 0 || c.MaxArchiveMembers < 0:
+	case c.Workers < 0 || c.MaxObjectBytes < 0 || c.MaxArchiveBytes < 0 || c.MaxArchiveMembers < 0:
 		return fault.New(fault.Invalid, "config-invalid", "limits and numbers of workers must not be negative")
 	case c.ListEvery < 0 || c.ReconcileEvery < 0 || c.ReconcileAfter < 0 || c.StopGrace < 0:
 		return fault.New(fault.Invalid, "config-invalid", "times must not be negative")
@@ -105,7 +102,6 @@ func (c Config) Validate() error {
 
 func (c Config) orDefaults() Config {
 	setDefault(&c.Workers, 2)
-	setDefault(&c.MemoryBytes, 1<<30)
 	setDefault(&c.MaxObjectBytes, 512<<20)
 	setDefault(&c.MaxArchiveBytes, 4<<30)
 	setDefault(&c.MaxArchiveMembers, 10_000)

@@ -8,13 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
-	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -156,38 +155,21 @@ func (s *Service) processFile(ctx context.Context, it item) error {
 
 // judge reads a file. content is the hash of what makes the picture: its pixels, or the whole file where it is not decoded.
 func (s *Service) judge(ctx context.Context, it item) (instance record.Instance, content string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			// The reader must never panic; if it does, one file goes to quarantine and the service lives.
-			s.deps.Logger.Error("the DICOM reader panicked", "receipt", it.receipt, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fault.New(fault.Internal, CodeProcessing, "reading the file failed because of a defect in Noctua")
-		}
-	}()
-	file, err := dicom.Open(it.bytes.file, it.bytes.size, s.config.DICOM)
+	file, err := s.deps.Files.Read(ctx, it.bytes.file, it.bytes.size, isolated.Judgement)
 	if err != nil {
 		return record.Instance{}, "", err
 	}
-	if instance, err = file.Describe(); err != nil {
-		return instance, "", err
+	instance = file.Instance
+	switch {
+	case file.Refused != nil:
+		return instance, "", file.Refused
+	case file.Undecoded != nil && (instance.Analyse || !fault.Is(file.Undecoded, fault.Unsupported)):
+		return instance, "", file.Undecoded
+	case file.PixelSHA256 == "":
+		return instance, it.bytes.sha256, nil // kept for people to look at; its pixels are not needed
 	}
-	if n := instance.NotAnalysed; n != nil && (n.Code == dicom.CodeNoteDocument || n.Code == dicom.CodeNoteTomography) {
-		return instance, it.bytes.sha256, nil
-	}
-	cost := min(file.DecodeCost(), s.config.MemoryBytes)
-	if err := s.memory.Acquire(ctx, cost); err != nil {
-		return instance, "", err
-	}
-	defer s.memory.Release(cost)
-	picture, notes, err := file.Decode()
-	if err != nil {
-		if !instance.Analyse && fault.Is(err, fault.Unsupported) {
-			return instance, it.bytes.sha256, nil // kept for people to look at; its pixels are not needed
-		}
-		return instance, "", err
-	}
-	digest := sha256.Sum256(picture.Pix)
-	instance.PixelSha256 = hex.EncodeToString(digest[:])
-	instance.Notes = append(instance.Notes, notes...)
+	instance.PixelSha256 = file.PixelSHA256
+	instance.Notes = append(instance.Notes, file.Notes...)
 	return instance, instance.PixelSha256, nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/blob/blobtest"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated/isolatedtest"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
@@ -65,7 +66,7 @@ func (s *site) background(run func(ctx context.Context) error) {
 }
 
 func (s *site) ingest(workers int) {
-	service, err := ingest.New(ingest.Deps{Blob: s.store, Publisher: s.conn, Logger: slog.New(slog.DiscardHandler), Clock: time.Now},
+	service, err := ingest.New(ingest.Deps{Blob: s.store, Publisher: s.conn, Files: isolatedtest.New(s.t), Logger: slog.New(slog.DiscardHandler), Clock: time.Now},
 		ingest.Config{SiteSecret: []byte("a secret of this site"), Workers: workers, ListEvery: 50 * time.Millisecond})
 	if err != nil {
 		s.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 )
 
@@ -105,6 +106,9 @@ func reasonOf(code string) (r reason, known bool) {
 		return reason{"The file does not say which one eye it shows.", "Set the eye (right or left) at the camera or archive and send the picture again."}, true
 	case dicom.CodeLateralityConflict:
 		return reason{"The file says both right and left eye.", "Find out which eye it is, correct it at the camera or archive and send the picture again."}, true
+	case isolated.CodeLimit:
+		return reason{"Reading the file takes more memory or time than any photograph does; it may be damaged, or meant to do harm.",
+			"Do not open it. Export the picture again from the camera and send it. If it happens again, tell the support of Noctua."}, true
 	case dicom.CodePixelMissing:
 		return reason{"The file holds no picture.", sendAgain}, true
 	case dicom.CodeGeometry, dicom.CodePixelLength, dicom.CodePictureConflict, dicom.CodeFramesUnclear:

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
@@ -15,7 +13,6 @@ import (
 type Service struct {
 	deps   Deps
 	config Config
-	memory *semaphore.Weighted // bytes that may be taken to decode pictures
 
 	mu       sync.Mutex
 	inWork   map[string]struct{} // inbox keys that a worker has; at most Config.Workers
@@ -36,12 +33,12 @@ func New(deps Deps, config Config) (*Service, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	if deps.Blob == nil || deps.Publisher == nil || deps.Logger == nil || deps.Clock == nil {
-		return nil, fault.New(fault.Internal, "config-invalid", "ingest needs a store, a publisher, a logger and a clock")
+	if deps.Blob == nil || deps.Publisher == nil || deps.Files == nil || deps.Logger == nil || deps.Clock == nil {
+		return nil, fault.New(fault.Internal, "config-invalid", "ingest needs a store, a publisher, a reader of files, a logger and a clock")
 	}
 	config = config.orDefaults()
 	return &Service{
-		deps: deps, config: config, memory: semaphore.NewWeighted(config.MemoryBytes),
+		deps: deps, config: config,
 		inWork: map[string]struct{}{}, retries: map[string]retry{}, failing: map[string]struct{}{}, finished: map[[16]byte]struct{}{},
 	}, nil
 }

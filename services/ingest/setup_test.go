@@ -15,13 +15,18 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated/isolatedtest"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	isolated.Serve()
+	goleak.VerifyTestMain(m)
+}
 
 // instance is a small sound photograph of a patient.
 func instance(t testing.TB, patient string, change ...func(*dicom.FundusAttributes)) []byte {
@@ -90,7 +95,7 @@ func secret() []byte { return []byte("a secret of this site") }
 func newService(t testing.TB, w *world, change func(*Deps, *Config)) (*Service, *logs) {
 	t.Helper()
 	l := &logs{}
-	deps := Deps{Blob: w, Publisher: w, Logger: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: w.now}
+	deps := Deps{Blob: w, Publisher: w, Files: isolatedtest.New(t), Logger: slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: w.now}
 	config := Config{SiteSecret: secret(), ListEvery: 5 * time.Millisecond, SpoolDir: t.TempDir(), StopGrace: 5 * time.Second}
 	if change != nil {
 		change(&deps, &config)

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fundus"
@@ -23,7 +24,10 @@ import (
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	isolated.Serve()
+	goleak.VerifyTestMain(m)
+}
 
 const shippedModel = "../../models/noctua-vessel-2"
 

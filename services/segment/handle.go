@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,7 +9,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
-	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -38,6 +37,7 @@ const maxDocumentBytes = 4 << 20
 type worker struct {
 	analyser  *Analyser
 	store     store
+	files     *isolated.Reader
 	publisher publisher
 	logger    *slog.Logger
 	clock     func() time.Time
@@ -200,17 +200,16 @@ func (w *worker) fetch(ctx context.Context, img target, instance *record.Instanc
 	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != img.Sha256 {
 		return nil, Subject{}, fault.New(fault.Invalid, "archive-altered", "The archived bytes of image %s are not the ones that were accepted: restore them from a backup.", img.SOPUID)
 	}
-	file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
+	file, err := w.files.ReadBytes(ctx, data, isolated.Picture)
+	if err == nil {
+		err = file.Undecoded
+	}
 	if err != nil {
 		return nil, Subject{}, fmt.Errorf("reading the archived image %s: %w", img.SOPUID, err)
 	}
-	picture, notes, err := file.Decode()
-	if err != nil {
-		return nil, Subject{}, fmt.Errorf("decoding the archived image %s: %w", img.SOPUID, err)
-	}
-	return picture, Subject{
+	return file.Picture, Subject{
 		StudyUID: img.StudyUID, SOPUID: img.SOPUID, SHA256: img.Sha256, Clinic: img.clinic, Laterality: instance.Laterality,
-		Decoder: dicomDecoder(file.TransferSyntax), BurnedIn: instance.BurnedIn, Notes: notes,
+		Decoder: dicomDecoder(file.TransferSyntax), BurnedIn: instance.BurnedIn, Notes: file.Notes,
 	}, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated/isolatedtest"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -135,7 +136,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{store: &faultyStore{objects: map[string][]byte{}, failPut: map[string]error{}}, events: &recorder{}, network: network}
-	b.worker = worker{analyser: analyser, store: b.store, publisher: b.events, logger: slog.New(slog.DiscardHandler), clock: time.Now}
+	b.worker = worker{analyser: analyser, store: b.store, files: isolatedtest.New(t), publisher: b.events, logger: slog.New(slog.DiscardHandler), clock: time.Now}
 	b.message = archive(t, b.store.Buckets(), data, func(bucket, key string, data []byte) { b.store.objects[bucket+"/"+key] = data })
 	img, err := b.worker.target(b.message)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/stream"
 )
@@ -13,7 +14,8 @@ import (
 type Deps struct {
 	Conn        *stream.Conn
 	Store       store
-	Engine      *Engine // stays the caller's, who closes it after Run has returned
+	Files       *isolated.Reader // of DICOM files; stays the caller's
+	Engine      *Engine          // stays the caller's, who closes it after Run has returned
 	Logger      *slog.Logger
 	Clock       func() time.Time
 	CodeVersion string // of Noctua, for the provenance
@@ -62,7 +64,7 @@ func New(deps Deps, config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{worker: worker{analyser: analyser, store: deps.Store, publisher: deps.Conn, logger: deps.Logger, clock: deps.Clock}}
+	s := &Service{worker: worker{analyser: analyser, store: deps.Store, files: deps.Files, publisher: deps.Conn, logger: deps.Logger, clock: deps.Clock}}
 	s.queue = stream.Worker{
 		Conn: deps.Conn, Consumer: stream.ConsumerSegment, Concurrency: picturesAtOnce(deps.Engine),
 		MaxAttempts: config.MaxAttempts, Grace: config.Grace, Logger: deps.Logger, Clock: deps.Clock,

@@ -16,6 +16,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/blob/blobtest"
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated/isolatedtest"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -220,7 +221,7 @@ func TestServiceEndToEnd(t *testing.T) {
 	}
 	for range 2 {
 		service, err := segment.New(segment.Deps{
-			Conn: b.conn, Store: b.store, Engine: engine, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Clock: time.Now, CodeVersion: "test",
+			Conn: b.conn, Store: b.store, Files: isolatedtest.New(t), Engine: engine, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Clock: time.Now, CodeVersion: "test",
 		}, segment.Config{Grace: 20 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -336,7 +337,7 @@ func TestInterruptedWorkIsHandedBack(t *testing.T) {
 	}
 	newService := func(grace time.Duration) *segment.Service {
 		service, err := segment.New(segment.Deps{
-			Conn: b.conn, Store: b.store, Engine: engine, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Clock: time.Now, CodeVersion: "test",
+			Conn: b.conn, Store: b.store, Files: isolatedtest.New(t), Engine: engine, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil)), Clock: time.Now, CodeVersion: "test",
 		}, segment.Config{Grace: grace, MaxAttempts: 5})
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	_ "modernc.org/sqlite" // the driver of the report index
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -22,6 +23,7 @@ import (
 type backbone struct {
 	conn   *stream.Conn
 	blobs  *blob.Store
+	files  *isolated.Reader // of DICOM files
 	logger *slog.Logger
 }
 
@@ -37,9 +39,9 @@ func openBackbone(ctx context.Context, queue stream.Config, objects blob.Config,
 	if err != nil {
 		return nil, err
 	}
-	b := &backbone{conn: conn, logger: logger}
+	b := &backbone{conn: conn, files: isolated.New(isolated.Config{}, logger), logger: logger}
 	if err := b.prepare(ctx, objects); err != nil {
-		conn.Close()
+		b.close()
 		return nil, err
 	}
 	return b, nil
@@ -72,7 +74,10 @@ func (b *backbone) prepare(ctx context.Context, objects blob.Config) error {
 	return nil
 }
 
-func (b *backbone) close() { b.conn.Close() }
+func (b *backbone) close() {
+	b.files.Close()
+	b.conn.Close()
+}
 
 // sleep waits and tells whether ctx still runs.
 func sleep(ctx context.Context, d time.Duration) bool {

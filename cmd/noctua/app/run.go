@@ -155,7 +155,7 @@ func (c *runCommand) services(b *backbone, engine *segment.Engine, index *store.
 		return nil, err
 	}
 	reports, err := report.New(report.Deps{
-		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
+		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
 		Upstream: func(context.Context) (int, error) { return watcher.Waiting() },
 	}, cfg)
 	if err != nil {

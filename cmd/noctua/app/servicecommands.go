@@ -167,7 +167,7 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	service, err := report.New(report.Deps{
-		Blob: objects, Queue: reportStream(b), Store: index, Photo: photo, Logger: inv.logger.With("service", "report"), Clock: time.Now,
+		Blob: objects, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now,
 	}, cfg)
 	if err != nil {
 		return err

@@ -1,14 +1,13 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
-	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/lifecycle"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/stream"
@@ -32,7 +31,7 @@ type ingestFlags struct {
 func newIngest(b *backbone, f ingestFlags, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
 	wake := make(chan struct{}, 1) // one pending wake-up is enough
 	service, err := ingest.New(ingest.Deps{
-		Blob: b.blobs, Publisher: b.conn, Wake: wake, Logger: b.logger.With("service", "ingest"), Clock: time.Now,
+		Blob: b.blobs, Publisher: b.conn, Files: b.files, Wake: wake, Logger: b.logger.With("service", "ingest"), Clock: time.Now,
 		Lag: func(ctx context.Context) (int, error) {
 			lag, err := b.conn.Lag(ctx, stream.ConsumerSegment)
 			return lag.Pending + lag.AckPending, err
@@ -68,7 +67,7 @@ const (
 // newSegment builds the segment workers.
 func newSegment(b *backbone, engine *segment.Engine, judgement segment.AnalyserConfig) (lifecycle.Component, error) {
 	service, err := segment.New(segment.Deps{
-		Conn: b.conn, Store: b.blobs, Engine: engine, Logger: b.logger.With("service", "segment"), Clock: time.Now, CodeVersion: codeVersion(),
+		Conn: b.conn, Store: b.blobs, Files: b.files, Engine: engine, Logger: b.logger.With("service", "segment"), Clock: time.Now, CodeVersion: codeVersion(),
 	}, segment.Config{Analyser: judgement})
 	if err != nil {
 		return lifecycle.Component{}, err
@@ -89,13 +88,12 @@ func (f reportFlags) config(token string) report.Config {
 }
 
 // photo decodes a DICOM object for viewing.
-func photo(_ context.Context, object []byte) (*raster.RGB, error) {
-	file, err := dicom.Open(bytes.NewReader(object), int64(len(object)), dicom.Limits{})
+func (b *backbone) photo(ctx context.Context, object []byte) (*raster.RGB, error) {
+	outcome, err := b.files.ReadBytes(ctx, object, isolated.Picture)
 	if err != nil {
 		return nil, fmt.Errorf("reading the archived object: %w", err)
 	}
-	picture, _, err := file.Decode()
-	return picture, err
+	return outcome.Picture, outcome.Undecoded
 }
 
 // reportStream is the report service's view of the stream.

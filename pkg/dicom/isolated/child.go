@@ -1,0 +1,161 @@
+package isolated
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+)
+
+// memoryVariable makes a process a child; its value is how many bytes of address space it may take.
+const memoryVariable = "NOCTUA_DICOM_CHILD_BYTES"
+
+// socket is the child's descriptor of the connection to its parent.
+const socket = 3
+
+// maxFileWriteBytes bounds the only thing that a child writes: the pixels of its answer.
+const maxFileWriteBytes = 1 << 30
+
+// Serve makes the process a child and does not return, if it was started as one; otherwise it does nothing. It must be the
+// first thing that main, and TestMain of a package that reads files, does.
+func Serve() {
+	value := os.Getenv(memoryVariable)
+	if value == "" {
+		return
+	}
+	if err := serve(value); err != nil {
+		fmt.Fprintln(os.Stderr, "noctua dicom child:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(memory string) error {
+	bytes, err := strconv.ParseInt(memory, 10, 64)
+	if err != nil || bytes <= 0 {
+		return fmt.Errorf("%s is %q", memoryVariable, memory)
+	}
+	if err := limit(bytes); err != nil {
+		return err
+	}
+	var first hello
+	if err := lockUp(); err != nil {
+		first.Warning = err.Error()
+	}
+	if err := send(socket, first, nil); err != nil {
+		return fmt.Errorf("saying hello: %w", err)
+	}
+	for {
+		var r request
+		file, err := receive(socket, &r)
+		if errors.Is(err, errClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("receiving a file: %w", err)
+		}
+		if file == nil {
+			return errors.New("a request came without its file")
+		}
+		a, pixels := answerTo(r, file)
+		err = send(socket, a, pixels)
+		_ = file.Close() // only read
+		if pixels != nil {
+			_ = pixels.Close() // the parent has its own descriptor
+		}
+		if err != nil {
+			return fmt.Errorf("answering: %w", err)
+		}
+	}
+}
+
+// limit bounds memory and file size. Go and glibc reserve about 1 GiB of address space before main, so the limit counts from
+// there.
+func limit(bytes int64) error {
+	reserved, err := addressSpace()
+	if err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(bytes / 4 * 3) // collect rather than die
+	most := reserved + uint64(bytes)    //nolint:gosec // positive
+	for resource, value := range map[int]uint64{unix.RLIMIT_AS: most, unix.RLIMIT_FSIZE: maxFileWriteBytes, unix.RLIMIT_CORE: 0} {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
+			return fmt.Errorf("limiting resource %d: %w", resource, err)
+		}
+	}
+	return nil
+}
+
+// addressSpace is what the process has reserved, bytes.
+func addressSpace() (uint64, error) {
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("reading the own size: %w", err)
+	}
+	first, _, _ := strings.Cut(string(raw), " ")
+	pages, err := strconv.ParseUint(first, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading the own size: %w", err)
+	}
+	return pages * uint64(os.Getpagesize()), nil //nolint:gosec // positive
+}
+
+// answerTo reads one file. A panic is not caught: it ends the child, which is what children are for.
+func answerTo(r request, file *os.File) (answer, *os.File) {
+	f, err := dicom.Open(file, r.Size, r.Limits)
+	if err != nil {
+		return answer{Failed: toWire(err)}, nil
+	}
+	a := answer{TransferSyntax: f.TransferSyntax}
+	a.Instance, err = f.Describe()
+	a.Refused = toWire(err)
+	if r.Want == Judgement && (err != nil || !photograph(a.Instance)) {
+		return a, nil
+	}
+	picture, notes, err := f.Decode()
+	if err != nil {
+		a.Undecoded = toWire(err)
+		return a, nil
+	}
+	digest := sha256.Sum256(picture.Pix)
+	a.PixelSHA256, a.Notes = hex.EncodeToString(digest[:]), notes
+	if r.Want == Judgement {
+		return a, nil
+	}
+	pixels, err := memoryFile("pixels", picture.Pix)
+	if err != nil {
+		a.Undecoded = toWire(fault.Wrap(fault.Transient, "child-memory", err, "the decoded picture cannot be handed over"))
+		return a, nil
+	}
+	a.Width, a.Height = picture.Width, picture.Height
+	return a, pixels
+}
+
+// photograph tells whether an instance's class is a photograph's, analysed or not.
+func photograph(i record.Instance) bool {
+	return i.NotAnalysed == nil || i.NotAnalysed.Code != dicom.CodeNoteDocument && i.NotAnalysed.Code != dicom.CodeNoteTomography
+}
+
+// memoryFile holds data in a file that lies in memory and has no name.
+func memoryFile(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("making a file in memory: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), name) //nolint:gosec // a descriptor is not negative
+	if _, err := file.Write(data); err != nil {
+		_ = file.Close() // nothing to lose
+		return nil, fmt.Errorf("filling a file in memory: %w", err)
+	}
+	return file, nil
+}
