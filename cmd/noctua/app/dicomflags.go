@@ -6,8 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/services/ingest"
@@ -101,5 +104,6 @@ func (f *dicomFlags) announcement() string {
 	if f.DICOMListen == "" {
 		return ""
 	}
-	return fmt.Sprintf("  DICOM         AE title %s at %s, for %d senders\n", f.DICOMTitle, f.DICOMListen, len(f.DICOMAE))
+	senders := strings.Join(slices.Sorted(maps.Keys(f.DICOMAE)), ", ")
+	return fmt.Sprintf("  DICOM         AE title %s at %s, from %s\n", f.DICOMTitle, f.DICOMListen, senders)
 }
