@@ -23,6 +23,9 @@ const (
 // titleBytes is the length of an AE title, padded with spaces.
 const titleBytes = 16
 
+// maxTransferSyntaxes bounds what is kept of one context; the standard knows about 60.
+const maxTransferSyntaxes = 128
+
 // minPDUBytes is the smallest limit of a sender's that is of use: the header of a PDV and two bytes of a message.
 const minPDUBytes = 8
 
@@ -43,7 +46,7 @@ type Request struct {
 type Context struct {
 	ID               byte // odd
 	AbstractSyntax   string
-	TransferSyntaxes []string // in the sender's order; without those that are no UIDs
+	TransferSyntaxes []string // in the sender's order, at most 128; without those that are no UIDs
 }
 
 // ContextResult is the answer to a proposed presentation context (PS3.8, 9.3.3.2).
@@ -106,7 +109,7 @@ func parseContext(f fields) (Context, error) {
 		switch uid := value.text(); {
 		case kind == itemAbstract:
 			c.AbstractSyntax = uid
-		case kind == itemTransfer && validUID(uid):
+		case kind == itemTransfer && validUID(uid) && len(c.TransferSyntaxes) < maxTransferSyntaxes:
 			c.TransferSyntaxes = append(c.TransferSyntaxes, uid)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,17 +31,19 @@ const (
 
 // keeper is a Handler that keeps what is complete.
 type keeper struct {
-	mu      sync.Mutex
-	objects []dimse.Object
-	data    [][]byte
-	begun   chan struct{} // told of every object that begins, if not nil
-	reject  dimse.Rejection
-	unread  bool // leaves data sets alone
+	mu       sync.Mutex
+	objects  []dimse.Object
+	data     [][]byte
+	begun    chan struct{} // told of every object that begins, if not nil
+	reject   dimse.Rejection
+	proposed []string // transfer syntaxes of the last context
+	unread   bool     // leaves data sets alone
 }
 
 func (k *keeper) Associate(*dimse.Request) dimse.Rejection { return k.reject }
 
 func (k *keeper) Negotiate(c dimse.Context) (string, dimse.ContextResult) {
+	k.proposed = c.TransferSyntaxes
 	switch {
 	case c.AbstractSyntax != class && c.AbstractSyntax != dimse.VerificationClass:
 		return "", dimse.ContextAbstractSyntax
@@ -138,6 +141,19 @@ func TestNegotiation(t *testing.T) {
 	client.Release()
 	if err := ended(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestManyTransferSyntaxes: a request of the largest size does not make a list of as many syntaxes.
+func TestManyTransferSyntaxes(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	client, _, ended, _ := serve(t, k, config())
+	client.Send(dimsetest.Request("CAMERA", "NOCTUA", dimsetest.Context(1, class, slices.Repeat([]string{"1"}, 13_000)...)))
+	client.Expect(dimsetest.Accept)
+	client.Release()
+	if err := ended(); err != nil || len(k.proposed) != 128 {
+		t.Errorf("%v, %d syntaxes", err, len(k.proposed))
 	}
 }
 

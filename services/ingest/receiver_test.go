@@ -220,6 +220,17 @@ func TestReceiverNegotiates(t *testing.T) {
 	}
 }
 
+// TestRefusedClassesAreLogged: what a sender cannot get rid of, an operator can see.
+func TestRefusedClassesAreLogged(t *testing.T) {
+	t.Parallel()
+	r := receive(t, newWorld(), nil)
+	r.camera(t, "CAMERA", storage(), dimsetest.Context(5, "1.2.840.10008.5.1.4.1.1.2", dicom.ExplicitLittleEndian)).Release()
+	waitFor(t, func() bool { return strings.Contains(r.String(), "an association ended") })
+	if log := r.String(); !strings.Contains(log, "classes=1 for_instance=1.2.840.10008.5.1.4.1.1.2") {
+		t.Errorf("log %s", log)
+	}
+}
+
 // TestReceiverStatuses: what cannot be stored is answered with what the sender should do, leaves nothing behind, and the
 // association goes on.
 func TestReceiverStatuses(t *testing.T) {

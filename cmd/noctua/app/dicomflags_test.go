@@ -54,7 +54,7 @@ func TestDICOMFlags(t *testing.T) {
 		"a certificate alone":      {append(door, "--dicom-tls-cert", certificate), exitUsage, "--dicom-tls-key"},
 		"junk for a certificate":   {append(door, "--dicom-tls-cert", junk, "--dicom-tls-key", key), exitInput, "[certificate-unusable]"},
 		"junk for an authority":    {append(door, "--dicom-tls-cert", certificate, "--dicom-tls-key", key, "--dicom-tls-client-ca", junk), exitInput, "[certificate-unusable]"},
-		"no authority":             {append(door, "--dicom-tls-cert", certificate, "--dicom-tls-key", key, "--dicom-tls-client-ca", junk + "x"), exitInput, "[certificate-unusable]"},
+		"no authority":             {append(door, "--dicom-tls-cert", certificate, "--dicom-tls-key", key, "--dicom-tls-client-ca", junk+"x"), exitInput, "[certificate-unusable]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
