@@ -62,6 +62,7 @@ func TestIdentityOfBrokenDataSets(t *testing.T) {
 		"garbage":                 bytes.Repeat([]byte{0xA5}, 500),
 		"too much before":         many.Dataset(false),
 		"of another encoding":     dicomtest.Native().Dataset(true),
+		"out of order":            append(dicomtest.Elements{0x00100020: dicomtest.Text("LO", "P1")}.Dataset(false), sound...),
 		"a sequence without end":  append([]byte{8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}, sound...),
 		"a UID longer than a UID": dicomtest.Elements{0x00080016: dicomtest.Text("UI", "1.2345678901234567890123456789012345678901234567890123456789012345")}.Dataset(false),
 	} {
