@@ -193,7 +193,7 @@ func (a *Association) negotiate() error {
 	if err != nil {
 		return err
 	}
-	why := Rejection(0)
+	var why Rejection
 	switch {
 	case r.version&1 == 0:
 		why = RejectProtocolVersion

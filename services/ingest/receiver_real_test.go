@@ -93,7 +93,7 @@ func TestEcho(t *testing.T) {
 	s := newSite(t)
 	host, port := s.receive()
 	mustDCMTK(t, "echoscu", host, port)
-	for reason, titles := range map[string][]string{"Calling AE Title Not Recognized": {"-aet", "STRANGER"}, "Called AE Title Not Recognized": {"-aec", "ELSEWHERE"}} {
+	for reason, titles := range map[string][]string{"Calling AE Title Not": {"-aet", "STRANGER"}, "Called AE Title Not": {"-aec", "ELSEWHERE"}} {
 		if out, err := dcmtk(t, "echoscu", append(titles, host, port)...); err == nil || !strings.Contains(out, reason) {
 			t.Errorf("%v: %v\n%s", titles, err, out)
 		}

@@ -150,7 +150,7 @@ type Client struct {
 // Dial connects without saying anything. The connection is closed at the end of the test.
 func Dial(t testing.TB, address string) *Client {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, timeout)
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
