@@ -14,7 +14,7 @@ say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
 wanted="libturbojpeg0-dev"
-[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools"
+[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk"
 
 debian_packages() {
     command -v dpkg-query >/dev/null 2>&1 || { say "not a Debian system: install libjpeg-turbo's TurboJPEG headers yourself"; return; }

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// SOP classes that are accepted.
+// SOP classes that fundus cameras send.
 const (
 	ClassOphthalmic8Bit = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
 
+	classOphthalmic16Bit  = "1.2.840.10008.5.1.4.1.1.77.1.5.2" // not analysed yet
 	classPhotographic     = "1.2.840.10008.5.1.4.1.1.77.1.4"
 	classSecondaryCapture = "1.2.840.10008.5.1.4.1.1.7"
 	classMultiFrameSC     = "1.2.840.10008.5.1.4.1.1.7.4"

@@ -3,6 +3,7 @@ package dicom
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // File is the structure of a Part 10 file whose every length was checked. It keeps the reader and loads values when asked.
@@ -78,8 +79,7 @@ func (f *File) transferSyntax() (string, error) {
 	}
 	// Trailing spaces are wrong in a UID, but unambiguous.
 	uid := string(bytes.TrimRight(raw, "\x00 "))
-	switch uid {
-	case ImplicitLittleEndian, ExplicitLittleEndian, JPEGBaseline:
+	if slices.Contains(TransferSyntaxes(), uid) {
 		return uid, nil
 	}
 	if !validUID(uid) {

@@ -115,9 +115,12 @@ const (
 	tagPixelData     Tag = 0x7FE00010
 )
 
-// Transfer syntaxes that are read.
+// Transfer syntaxes. Which of them are read, TransferSyntaxes says.
 const (
 	ImplicitLittleEndian = "1.2.840.10008.1.2"
 	ExplicitLittleEndian = "1.2.840.10008.1.2.1"
 	JPEGBaseline         = "1.2.840.10008.1.2.4.50"
+
+	deflatedLittleEndian = "1.2.840.10008.1.2.1.99"
+	explicitBigEndian    = "1.2.840.10008.1.2.2"
 )

@@ -24,8 +24,8 @@ import (
 // registration.
 const UIDRoot = "2.25."
 
-// implementationUID names Noctua as the writer of a file (0002,0012).
-const implementationUID = UIDRoot + "187229834675923874650192837465019283746"
+// ImplementationUID names Noctua as the writer of a file (0002,0012) and as a partner on the network.
+const ImplementationUID = UIDRoot + "187229834675923874650192837465019283746"
 
 // UID makes a UID of what tells a thing apart. Same parts, same UID.
 func UID(parts ...string) string {
@@ -142,7 +142,7 @@ func (a *FundusAttributes) elements(header pixel.JPEGHeader, jpeg []byte) ([]*li
 	b.text(tag.MediaStorageSOPClassUID, ClassOphthalmic8Bit)
 	b.text(tag.MediaStorageSOPInstanceUID, a.SOPUID)
 	b.text(tag.TransferSyntaxUID, JPEGBaseline)
-	b.text(tag.ImplementationClassUID, implementationUID)
+	b.text(tag.ImplementationClassUID, ImplementationUID)
 
 	b.text(tag.SpecificCharacterSet, "ISO_IR 192")
 	b.text(tag.ImageType, "ORIGINAL", "PRIMARY", "", channel)

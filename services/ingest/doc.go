@@ -10,5 +10,7 @@
 // Days in quarantine and duplicate keys are those on which the object was dropped (LastModified, UTC), so that a repetition
 // after midnight finds its own traces.
 //
-// It imports pkg/blob, pkg/dicom, pkg/event, pkg/fault, pkg/record and no other service.
+// Two doors bring files into the inbox: Folder, from a plain folder, and Receiver, from cameras that send by C-STORE.
+//
+// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/record and no other service.
 package ingest

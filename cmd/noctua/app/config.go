@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sort"
 	"strings"
 
@@ -57,7 +58,12 @@ func (f *fileResolver) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve returns the file's value of a flag, or nil.
+// Resolve returns the file's value of a flag, or nil if the environment has one, which kong would let the file beat.
 func (f *fileResolver) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Tag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
 	return f.values[flag.Name], nil
 }

@@ -43,7 +43,7 @@ const (
 func (c *runCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
 	for flag, address := range map[string]string{"listen": c.Listen, "s3-listen": c.S3Listen} {
-		if err := checkListen(flag, address, c.Insecure); err != nil {
+		if err := checkListen(flag, address, "insecure", c.Insecure); err != nil {
 			return err
 		}
 	}
@@ -71,6 +71,11 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 
+	listener, err := c.listen(inv.ctx)
+	if err != nil {
+		return err
+	}
+	defer closeListener(listener)
 	engine, servers, err := c.start(inv, model, keys)
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, engine, index, cfg, keys)
+	services, err := c.services(b, listener, engine, index, cfg, keys)
 	if err != nil {
 		return err
 	}
@@ -137,8 +142,8 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 }
 
 // services builds the three services and the watcher of the drop folder.
-func (c *runCommand) services(b *backbone, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
-	services, err := newIngest(b, c.ingestFlags, keys.SiteSecret, engine.Model().Manifest.Sha256)
+func (c *runCommand) services(b *backbone, listener net.Listener, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
+	services, err := newIngest(b, c.ingestFlags, listener, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +201,7 @@ Noctua %s is ready (%.1f s). It is a screening aid and makes no diagnosis.
   S3 inbox      %s   bucket %s   access key %s
                 upload a folder:
                 AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_DEFAULT_REGION=%s aws --endpoint-url %s s3 cp --recursive FOLDER s3://%s/CLINIC/
-  Or            %s submit FOLDER --clinic CLINIC --data %s
+%s  Or            %s submit FOLDER --clinic CLINIC --data %s
                 %s demo --data %s      (synthetic patients, to look around)
 
 Stop with Ctrl-C; the next start on %s carries on.
@@ -205,7 +210,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

@@ -55,8 +55,8 @@ func splitEndpoint(address string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-// checkListen refuses to listen beyond this machine in the clear unless that was asked for in so many words.
-func checkListen(flag, address string, insecure bool) error {
+// checkListen refuses to listen beyond this machine in the clear unless that was asked for in so many words, by insecureFlag.
+func checkListen(flag, address, insecureFlag string, insecure bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return usageError{fmt.Errorf("--%s should look like 127.0.0.1:8420, not %q", flag, address)}
@@ -64,5 +64,5 @@ func checkListen(flag, address string, insecure bool) error {
 	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) || insecure {
 		return nil
 	}
-	return usageError{fmt.Errorf("--%s %s would show patient data to the network without TLS; listen on 127.0.0.1 behind a proxy with TLS, or add --insecure if you know what you do", flag, address)}
+	return usageError{fmt.Errorf("--%s %s would show patient data to the network without TLS; listen on 127.0.0.1 behind a proxy with TLS, or add --%s if you know what you do", flag, address, insecureFlag)}
 }

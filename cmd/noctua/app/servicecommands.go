@@ -64,8 +64,13 @@ type ingestCommand struct {
 }
 
 // Run runs until the process is told to stop.
-func (c *ingestCommand) Run(inv *invocation) error {
+func (c *ingestCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
+	listener, err := c.listen(inv.ctx)
+	if err != nil {
+		return err
+	}
+	defer closeListener(listener)
 	secret, err := secretOf("the site secret", c.SiteSecret, c.SiteSecretFile)
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func (c *ingestCommand) Run(inv *invocation) error {
 		return err
 	}
 	defer b.close()
-	services, err := newIngest(b, c.ingestFlags, secret, model.Manifest.Sha256)
+	services, err := newIngest(b, c.ingestFlags, listener, secret, model.Manifest.Sha256)
 	if err != nil {
 		return err
 	}
@@ -133,7 +138,7 @@ type reportCommand struct {
 // Run runs until the process is told to stop.
 func (c *reportCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
-	if err := checkListen("listen", c.Listen, c.Insecure); err != nil {
+	if err := checkListen("listen", c.Listen, "insecure", c.Insecure); err != nil {
 		return err
 	}
 	token, err := secretOf("the API token", c.Token, c.TokenFile)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
@@ -25,10 +26,11 @@ func runAll(ctx context.Context, logger *slog.Logger, parts ...lifecycle.Compone
 type ingestFlags struct {
 	IngestWorkers int           `help:"Objects handled at a time." default:"2" env:"NOCTUA_INGEST_WORKERS"`
 	ListEvery     time.Duration `help:"How often the inbox is listed when nothing wakes the intake." default:"5s" env:"NOCTUA_LIST_EVERY"`
+	dicomFlags    `embed:""`
 }
 
-// newIngest builds the intake and what wakes it.
-func newIngest(b *backbone, f ingestFlags, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
+// newIngest builds the intake, what wakes it, and the DICOM receiver where listener is not nil.
+func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
 	wake := make(chan struct{}, 1) // one pending wake-up is enough
 	service, err := ingest.New(ingest.Deps{
 		Blob: b.blobs, Publisher: b.conn, Files: b.files, Wake: wake, Logger: b.logger.With("service", "ingest"), Clock: time.Now,
@@ -56,7 +58,15 @@ func newIngest(b *backbone, f ingestFlags, siteSecret, modelSHA256 string) ([]li
 		}
 		return nil
 	}
-	return []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}}, nil
+	components := []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}}
+	if listener == nil {
+		return components, nil
+	}
+	receiver, err := ingest.NewReceiver(ingest.ReceiverDeps{Blob: b.blobs, Listener: listener, Logger: b.logger.With("service", "dicom"), Clock: time.Now}, f.receiver())
+	if err != nil {
+		return nil, err
+	}
+	return append(components, lifecycle.Component{Name: "DICOM receiver", Run: receiver.Run}), nil
 }
 
 const (
