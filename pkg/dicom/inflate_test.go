@@ -47,6 +47,8 @@ func TestDeflated(t *testing.T) {
 		{"padded", "", append(bytes.Clone(sound), 0)},
 		{"gzip's trailer", "", append(bytes.Clone(sound), trailer...)},
 		{"gzip's trailer of other data", dicom.CodeMalformed, append(append(bytes.Clone(sound), trailer[4:]...), trailer[:4]...)},
+		{"gzip's trailer of another sum", dicom.CodeMalformed, append(append(bytes.Clone(sound), 1, 2, 3, 4), trailer[4:]...)},
+		{"gzip's trailer of another length", dicom.CodeMalformed, append(append(bytes.Clone(sound), trailer[:4]...), 1, 2, 3, 4)},
 		{"two bytes too many", dicom.CodeMalformed, append(bytes.Clone(sound), 0, 0)},
 		{"several chunks", "", deflated(t, large.Dataset(false))},
 		{"nothing", dicom.CodeTruncated, header(dicom.DeflatedLittleEndian, "1.2.3.4")},

@@ -144,7 +144,7 @@ func TestFragments(t *testing.T) {
 		{"two fragments a frame by table", "", encapsulated("2", offsets(0, second), jpeg[:half], jpeg[half:], jpeg)},
 		{"table that points between fragments", dicom.CodeEncapsulation, encapsulated("2", offsets(0, second+2), jpeg[:half], jpeg[half:], jpeg)},
 		{"table that points far away", dicom.CodeEncapsulation, encapsulated("2", offsets(0, 0xFFFFFFF0), jpeg, jpeg)},
-		{"table whose first frame is not the first", dicom.CodeEncapsulation, encapsulated("2", offsets(second, 0), jpeg[:half], jpeg[half:], jpeg)},
+		{"table whose first frame is not the first", dicom.CodeEncapsulation, encapsulated("2", offsets(2, second), jpeg[:half], jpeg[half:], jpeg)},
 		{"table of three offsets for two frames", dicom.CodeEncapsulation, encapsulated("2", offsets(0, second, second), jpeg[:half], jpeg[half:], jpeg)},
 		{"extended table", "", extended(offsets64(0, uint64(second)), jpeg[:half], jpeg[half:], other)},
 		{"extended table that points between fragments", dicom.CodeEncapsulation, extended(offsets64(0, uint64(second)+2), jpeg[:half], jpeg[half:], other)},
@@ -218,6 +218,8 @@ func TestNativePixels(t *testing.T) {
 		{"palette", palette.With(elements{0x00281101: raw("US", []byte{2, 0, 1, 0, 8, 0})}), "", func(i int) [3]byte {
 			return [3]byte{byte(10 + min(max(i-1, 0), 1)), byte(12 + min(i, 1)), byte(14 + min(i, 1))}
 		}},
+		{"palette from a negative value on", palette.With(elements{0x00280103: number(1), 0x00281101: raw("SS", []byte{2, 0, 0xFF, 0xFF, 8, 0}), 0x00281102: raw("SS", []byte{2, 0, 1, 0, 8, 0})}), "",
+			func(i int) [3]byte { return [3]byte{11, byte(12 + min(max(i-1, 0), 1)), byte(14 + min(i, 1))} }},
 		{"palette of segments", palette.With(elements{0x00281201: {}, 0x00281221: raw("OW", []byte{0, 2, 10, 11})}), "", func(i int) [3]byte { return [3]byte{byte(10 + min(i, 1)), byte(12 + min(i, 1)), byte(14 + min(i, 1))} }},
 		{"palette without a descriptor", palette.With(elements{0x00281102: {}}), dicom.CodePalette, nil},
 		{"palette without a table", palette.With(elements{0x00281202: {}}), dicom.CodePalette, nil},

@@ -193,6 +193,11 @@ func TestLosslessJPEGRefusals(t *testing.T) {
 		{"baseline", pixel.CodeUnsupported, set(sof+1, 0xC0)},
 		{"65500²", pixel.CodeTooLarge, set(sof+5, 0xFF, 0xDC, 0xFF, 0xDC)},
 		{"more rows than data", pixel.CodeCorrupt, set(sof+5, 0, 6)},
+		{"more rows than data, without restarts", pixel.CodeCorrupt, func() []byte {
+			d := lossless{width: 6, height: 4, components: 3, precision: 8, predictor: 1, scans: 1, samples: l.samples}.encode()
+			d[sof+6] = 6
+			return d
+		}()},
 		{"fewer rows than data", pixel.CodeCorrupt, set(sof+5, 0, 2)},
 		{"predictor 0", pixel.CodeCorrupt, set(sos+11, 0)},
 		{"predictor 8", pixel.CodeCorrupt, set(sos+11, 8)},
@@ -204,7 +209,7 @@ func TestLosslessJPEGRefusals(t *testing.T) {
 		{"too many codes", pixel.CodeCorrupt, set(dht+5, 3)},
 		{"codes that do not fit", pixel.CodeCorrupt, set(dht+9, 16, 255)},
 		{"difference of 17 bits", pixel.CodeCorrupt, set(dht+21, 17)},
-		{"restart within a row", pixel.CodeCorrupt, set(dri+4, 0, 7)},
+		{"restart within a row", pixel.CodeCorrupt, set(dri+4, 0, 13)},
 		{"restart marker of another number", pixel.CodeCorrupt, set(restart+1, 0xD1)},
 		{"no restart marker", pixel.CodeCorrupt, set(restart, 0x12, 0x34)},
 		{"scan twice", pixel.CodeCorrupt, append(append(bytes.Clone(good[:len(good)-2]), scan...), 0xFF, 0xD9)},

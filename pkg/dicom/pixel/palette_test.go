@@ -41,6 +41,7 @@ func TestPalettes(t *testing.T) {
 		{"indirect words", pixel.PaletteData{Entries: 4, Bits: 16, Segmented: true, Data: words(0, 1, 0x0A00, 0, 1, 0x1400, 2, 2, 0, 0)}, "", []uint8{10, 20, 10, 20}},
 		{"indirect from the second segment", pixel.PaletteData{Entries: 3, Bits: 16, Segmented: true, Data: words(0, 1, 0x0A00, 0, 1, 0x1400, 2, 1, 6, 0)}, "", []uint8{10, 20, 20}},
 		{"indirect within indirect", pixel.PaletteData{Entries: 60, Bits: 8, Segmented: true, Data: []byte{0, 1, 10, 2, 2, 0, 0, 0, 0}}, pixel.CodePalette, nil},
+		{"indirect of another indirect", pixel.PaletteData{Entries: 3, Bits: 8, Segmented: true, Data: []byte{0, 1, 10, 2, 1, 0, 0, 0, 0, 2, 1, 3, 0, 0, 0}}, pixel.CodePalette, nil},
 		{"indirect first", pixel.PaletteData{Entries: 3, Bits: 8, Segmented: true, Data: []byte{2, 1, 6, 0, 0, 0, 0, 1, 10}}, pixel.CodePalette, nil},
 		{"indirect beyond", pixel.PaletteData{Entries: 3, Bits: 8, Segmented: true, Data: []byte{0, 1, 10, 2, 1, 0xFF, 0xFF, 0xFF, 0xFF}}, pixel.CodePalette, nil},
 		{"linear first", pixel.PaletteData{Entries: 3, Bits: 8, Segmented: true, Data: []byte{1, 3, 6}}, pixel.CodePalette, nil},

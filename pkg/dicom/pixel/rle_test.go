@@ -49,7 +49,7 @@ func TestRLE(t *testing.T) {
 		{"cut in a copy", rle([]byte{253, 7, 1, 1}), 6, 1, 1, pixel.CodeCorrupt, nil},
 		{"cut in a repetition", rle([]byte{253}), 6, 1, 1, pixel.CodeCorrupt, nil},
 		{"cut between", rle([]byte{253, 7}), 6, 1, 1, pixel.CodeCorrupt, nil},
-		{"offset into the header", func() []byte { d := rle(grey); d[4] = 63; return d }(), 6, 1, 1, pixel.CodeCorrupt, nil},
+		{"offset into the header", func() []byte { d := rle(grey); d[4], d[63] = 63, 128; return d }(), 6, 1, 1, pixel.CodeCorrupt, nil},
 		{"offset behind the end", func() []byte { d := rle(grey); d[7] = 0xFF; return d }(), 6, 1, 1, pixel.CodeCorrupt, nil},
 		{"offsets out of order", func() []byte { d := rle(grey, grey, grey); d[8] = 64; d[4] = 70; return d }(), 6, 3, 1, pixel.CodeCorrupt, nil},
 		{"32 bit", rle(grey, grey, grey, grey), 6, 1, 4, pixel.CodeFormat, nil},

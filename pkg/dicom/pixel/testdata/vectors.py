@@ -4,7 +4,7 @@
     python3 vectors.py ../../../../../shared/dicom/syntaxes/explicit-le.dcm
 
 The picture is a part of scikit-image's photograph of a retina (Mikael Häggström, CC0) at the edge of the optic disc: crop.rgb
-holds its pixels, crop16.grey one channel stretched over 16 bits, lower byte first, and crop4.grey its upper 4 bits. Lossless
+holds its pixels, crop16.grey one channel stretched over 16 bits, lower byte first, and crop4.grey and crop7.grey its upper bits. Lossless
 streams decode to these; htj2k-lossy.rgb is what OpenJPH makes of htj2k-lossy.j2c, and near*.rgb and near16.grey what CharLS
 makes of the streams of these names (JPEG-LS defines that to the bit).
 """
@@ -39,6 +39,7 @@ def main() -> None:
     crop = np.ascontiguousarray(ds.pixel_array[Y : Y + HEIGHT, X : X + WIDTH])
     grey = (crop[..., 1].astype(np.uint16) * 257 + np.arange(WIDTH, dtype=np.uint16)).astype("<u2")
     out = {"crop.rgb": crop.tobytes(), "crop16.grey": grey.tobytes(), "crop4.grey": (crop[..., 1] >> 4).tobytes()}
+    out["crop7.grey"] = (crop[..., 1] >> 1).tobytes()
 
     ds.Rows, ds.Columns, ds.PixelData = HEIGHT, WIDTH, crop.tobytes()
     for predictor in range(1, 8):
@@ -61,6 +62,7 @@ def main() -> None:
     out["lossless-lines.jls"] = jpeg_ls.encode_buffer(out["crop.rgb"], HEIGHT, WIDTH, 3, 8, interleave_mode=1)
     out["lossless-planes.jls"] = jpeg_ls.encode_buffer(planes, HEIGHT, WIDTH, 3, 8, interleave_mode=0)
     out["lossless4.jls"] = jpeg_ls.encode_buffer(out["crop4.grey"], HEIGHT, WIDTH, 1, 4)
+    out["lossless7.jls"] = jpeg_ls.encode_buffer(out["crop7.grey"], HEIGHT, WIDTH, 1, 7)
     out["near-lines.jls"] = jpeg_ls.encode_buffer(out["crop.rgb"], HEIGHT, WIDTH, 3, 8, lossy_error=3, interleave_mode=1)
     out["near-pixels.jls"] = jpeg_ls.encode_buffer(out["crop.rgb"], HEIGHT, WIDTH, 3, 8, lossy_error=2, interleave_mode=2)
     out["near16.jls"] = jpeg_ls.encode_buffer(out["crop16.grey"], HEIGHT, WIDTH, 1, 16, lossy_error=200)
