@@ -90,7 +90,7 @@ func (s *Samples) RGB(f Format) (*raster.RGB, error) {
 	}
 	for i := 0; i < len(levels); i += 3 {
 		y, cb, cr := int32(levels[i]), int32(levels[i+1])-128, int32(levels[i+2])-128
-		// 16-bit fixed point; at most 1 level from the formula in real numbers.
+		// 16-bit fixed point: the rounded value of the formula, but for its ties.
 		out.Pix[i] = clamp(y + (91881*cr+1<<15)>>16)             // 1.402 Cr
 		out.Pix[i+1] = clamp(y + (-22554*cb-46802*cr+1<<15)>>16) // -0.344136 Cb - 0.714136 Cr
 		out.Pix[i+2] = clamp(y + (116130*cb+1<<15)>>16)          // 1.772 Cb
