@@ -193,9 +193,10 @@ func TestLosslessJPEGRefusals(t *testing.T) {
 		{"baseline", pixel.CodeUnsupported, set(sof+1, 0xC0)},
 		{"65500²", pixel.CodeTooLarge, set(sof+5, 0xFF, 0xDC, 0xFF, 0xDC)},
 		{"more rows than data", pixel.CodeCorrupt, set(sof+5, 0, 6)},
-		{"more rows than data, without restarts", pixel.CodeCorrupt, func() []byte {
-			d := lossless{width: 6, height: 4, components: 3, precision: 8, predictor: 1, scans: 1, samples: l.samples}.encode()
-			d[sof+6] = 6
+		// Eight codes of 5 bits fill their bytes, so that nothing but their end shows that a row is missing.
+		{"more rows than data, without padding", pixel.CodeCorrupt, func() []byte {
+			d := lossless{width: 8, height: 1, components: 1, precision: 8, predictor: 1, scans: 1, samples: []int{128, 128, 128, 128, 128, 128, 128, 128}}.encode()
+			d[sof+6] = 2
 			return d
 		}()},
 		{"fewer rows than data", pixel.CodeCorrupt, set(sof+5, 0, 2)},
