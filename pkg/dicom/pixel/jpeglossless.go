@@ -58,22 +58,22 @@ func (d *losslessDecoder) decode() error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case marker == markerEOI:
+		switch marker {
+		case markerEOI:
 			for i := range d.header.Components {
 				if !d.done[i] {
 					return corruptJPEG("a component is missing")
 				}
 			}
 			return nil
-		case marker == markerDHT:
+		case markerDHT:
 			err = d.readTables(segment)
-		case marker == markerDRI:
+		case markerDRI:
 			if len(segment) != 2 {
 				return corruptJPEG("a restart interval has the wrong length")
 			}
 			d.restart = int(binary.BigEndian.Uint16(segment))
-		case marker == markerSOS:
+		case markerSOS:
 			err = d.scan(segment)
 		}
 		if err != nil {
@@ -166,7 +166,7 @@ func (r *bitReader) difference(table *huffman) (value int32, ok bool) {
 	if r.n < 32 { // the longest code and the longest difference
 		r.fill()
 	}
-	length, size := uint(0), uint(0)
+	var length, size uint
 	if entry := table.fast[r.bits>>56]; entry != 0 {
 		length, size = uint(entry>>8), uint(entry&0xFF)
 	} else {
