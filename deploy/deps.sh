@@ -13,11 +13,11 @@ wheel_sha256_arm64=c6fddce0539a4898c7bef35b052ffd37935b2190e35488eab99ce91887743
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
-wanted="libturbojpeg0-dev"
+wanted="libturbojpeg0-dev libopenjp2-7-dev"
 [ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk"
 
 debian_packages() {
-    command -v dpkg-query >/dev/null 2>&1 || { say "not a Debian system: install libjpeg-turbo's TurboJPEG headers yourself"; return; }
+    command -v dpkg-query >/dev/null 2>&1 || { say "not a Debian system: install the headers of libjpeg-turbo's TurboJPEG and of OpenJPEG 2.5 yourself"; return; }
     missing=""
     for package in $wanted; do
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"

@@ -144,7 +144,7 @@ func judge(t *testing.T, paths []string) map[string]judgement {
 }
 
 // files lists a folder's files.
-func files(t *testing.T, dir string) []string {
+func files(t testing.TB, dir string) []string {
 	t.Helper()
 	var paths []string
 	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {

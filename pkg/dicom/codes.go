@@ -1,6 +1,9 @@
 package dicom
 
-import "github.com/noctua-screening/noctua/pkg/fault"
+import (
+	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
+	"github.com/noctua-screening/noctua/pkg/fault"
+)
 
 // Codes of files that are refused.
 const (
@@ -9,6 +12,7 @@ const (
 	CodeMalformed            = "structure-malformed"           // breaks the encoding rules of PS3.5
 	CodeTooDeep              = "structure-too-deep"            // sequences nest deeper than Limits.MaxDepth
 	CodeTooMany              = "structure-too-large"           // more elements than Limits.MaxElements
+	CodeInflated             = "inflated-too-large"            // a compressed file that grows beyond Limits.MaxInflatedBytes
 	CodeRepeated             = "element-repeated"              // the same attribute twice: which one counts?
 	CodeTransferSyntax       = "transfer-syntax-unsupported"   // an encoding that is not read here
 	CodeCharacterSet         = "character-set-unsupported"     // names cannot be read with certainty
@@ -25,10 +29,11 @@ const (
 	CodeGeometry             = "geometry-invalid"              // rows, columns, frames, samples or bits that cannot be
 	CodePixelLength          = "pixel-length-wrong"            // pixel data longer or shorter than the geometry says
 	CodePixelMissing         = "pixel-data-missing"            // no picture in the file
-	CodePixelFormat          = "pixel-format-unsupported"      // a sound picture of a kind that is not decoded yet
+	CodePixelFormat          = pixel.CodeFormat                // a sound picture of a kind that is not decoded
+	CodePalette              = pixel.CodePalette               // the colours of a PALETTE COLOR picture are missing or malformed
 	CodeEncapsulation        = "encapsulation-malformed"       // fragments of compressed pixels that do not fit together
 	CodeFramesUnclear        = "frames-unclear"                // fragments cannot be assigned to frames
-	CodePictureConflict      = "picture-conflicts-with-header" // the JPEG stream has another size or depth than the header says
+	CodePictureConflict      = "picture-conflicts-with-header" // the compressed picture has another size or depth than the header says
 	CodeUnreadable           = "file-unreadable"               // Noctua's own disk failed
 	CodeNoteColour           = "image-not-colour"              // fluorescein, ICG, red-free, autofluorescence
 	CodeNoteMontage          = "image-montage"                 // several photographs in one

@@ -2,8 +2,8 @@ package dicom
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
-	"slices"
 )
 
 // File is the structure of a Part 10 file whose every length was checked. It keeps the reader and loads values when asked.
@@ -16,8 +16,9 @@ type File struct {
 	PreambleUsed bool
 
 	limits Limits
-	reader io.ReaderAt
-	size   int64
+	syntax syntax
+	reader io.ReaderAt // of the bytes that elements' offsets count in: the file, or what it inflates to
+	size   int64       // of the file
 }
 
 const (
@@ -35,11 +36,11 @@ func IsPart10(head []byte) bool {
 // Open walks through the structure of a Part 10 file of size bytes and checks all of it. Values are not loaded.
 //
 // Faults: Invalid or Unsupported with one of the codes not-dicom, file-truncated, structure-malformed, structure-too-deep,
-// structure-too-large, element-repeated, encapsulation-malformed, transfer-syntax-unsupported; Transient file-unreadable if
-// the reader fails.
+// structure-too-large, inflated-too-large, element-repeated, encapsulation-malformed, transfer-syntax-unsupported; Transient
+// file-unreadable if the reader fails.
 func Open(reader io.ReaderAt, size int64, limits Limits) (*File, error) {
 	f := &File{limits: limits.orDefaults(), reader: reader, size: size}
-	p := &parser{window: window{reader: reader, size: size}, limits: f.limits}
+	p := &parser{window: window{reader: reader, size: size}, limits: f.limits, order: binary.LittleEndian}
 	if size < headerBytes {
 		return nil, invalid(CodeNotDICOM, "the file has %d bytes and so no DICOM header; export it as a DICOM Part 10 file", size)
 	}
@@ -60,8 +61,17 @@ func Open(reader io.ReaderAt, size int64, limits Limits) (*File, error) {
 	if f.TransferSyntax, err = f.transferSyntax(); err != nil {
 		return nil, err
 	}
-	p.encapsulated = f.TransferSyntax == JPEGBaseline
-	if f.Data, err = p.dataset(pos, size, f.TransferSyntax == ImplicitLittleEndian); err != nil {
+	p.encapsulated = f.syntax.codec != codecNone
+	p.order = f.order()
+	if f.syntax.deflated {
+		all, err := inflate(reader, size, pos, f.limits.MaxInflatedBytes)
+		if err != nil {
+			return nil, err
+		}
+		f.reader = all
+		p.window = window{reader: all, size: all.size}
+	}
+	if f.Data, err = p.dataset(pos, p.size, f.syntax.implicit); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -79,13 +89,22 @@ func (f *File) transferSyntax() (string, error) {
 	}
 	// Trailing spaces are wrong in a UID, but unambiguous.
 	uid := string(bytes.TrimRight(raw, "\x00 "))
-	if slices.Contains(TransferSyntaxes(), uid) {
+	var known bool
+	if f.syntax, known = syntaxOf(uid); known {
 		return uid, nil
 	}
 	if !validUID(uid) {
 		return "", invalid(CodeMalformed, "the file does not say how it is encoded: %s is not a UID", tagTransfer)
 	}
-	return "", unsupported(CodeTransferSyntax, "the file is encoded with transfer syntax %s; send it as Explicit VR Little Endian or JPEG Baseline", uid)
+	return "", unsupported(CodeTransferSyntax, "the file's transfer syntax %s is %s; send it as Explicit VR Little Endian or JPEG Baseline", uid, refusal(uid))
+}
+
+// order is the byte order of the data set; group 2 is always little-endian.
+func (f *File) order() binary.ByteOrder {
+	if f.syntax.bigEndian {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
 }
 
 // load reads an element's value. The caller bounds e.Length.

@@ -9,6 +9,9 @@ type Limits struct {
 	MaxElements int
 	// MaxDepth is the deepest nesting of sequences; default 16. Real files reach 6.
 	MaxDepth int
+	// MaxInflatedBytes is the largest size of a file that is compressed as a whole (Deflated Explicit VR Little Endian);
+	// default 256 MiB, enough for the largest 8-bit colour picture of the default Pixels. Such a file lies in memory from Open on.
+	MaxInflatedBytes int64
 	// Pixels bounds the decoded picture.
 	Pixels pixel.Limits
 }
@@ -19,6 +22,9 @@ func (l Limits) orDefaults() Limits {
 	}
 	if l.MaxDepth == 0 {
 		l.MaxDepth = 16
+	}
+	if l.MaxInflatedBytes == 0 {
+		l.MaxInflatedBytes = 256 << 20
 	}
 	return l
 }

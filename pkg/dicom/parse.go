@@ -6,6 +6,7 @@ import "encoding/binary"
 type parser struct {
 	window
 	limits       Limits
+	order        binary.ByteOrder
 	encapsulated bool // the transfer syntax encapsulates pixel data
 	elements     int  // seen so far, with items and fragments
 }
@@ -36,8 +37,7 @@ func (p *parser) tagAt(pos, end int64) (Tag, int64, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	le := binary.LittleEndian
-	return Tag(le.Uint16(b))<<16 | Tag(le.Uint16(b[2:])), int64(le.Uint32(b[4:])), nil
+	return Tag(p.order.Uint16(b))<<16 | Tag(p.order.Uint16(b[2:])), int64(p.order.Uint32(b[4:])), nil
 }
 
 // tooShort is the fault of something that does not fit: in the file, it is cut off; in its item, a length lies.
@@ -67,7 +67,7 @@ func (p *parser) header(pos, end int64, implicit bool) (header, error) {
 		if !known {
 			return header{}, invalid(CodeMalformed, "the element %s at byte %d has the unknown value representation %q", t, pos, h.vr.String())
 		}
-		h.length = int64(binary.LittleEndian.Uint16(b[2:]))
+		h.length = int64(p.order.Uint16(b[2:]))
 		if long {
 			if end-pos < 12 {
 				return header{}, p.tooShort(pos, end)
@@ -76,7 +76,7 @@ func (p *parser) header(pos, end int64, implicit bool) (header, error) {
 			if err != nil {
 				return header{}, err
 			}
-			h.length, h.value = int64(binary.LittleEndian.Uint32(b)), pos+12
+			h.length, h.value = int64(p.order.Uint32(b)), pos+12
 			if h.length == undefined && h.vr != vrSQ && h.vr != vrUN && h.vr != vrOB && h.vr != vrOW {
 				return header{}, invalid(CodeMalformed, "the element %s at byte %d has no length, which its type %s must have", t, pos, h.vr)
 			}

@@ -68,7 +68,9 @@ func TestStructureRefusals(t *testing.T) {
 		{"sequence of no items", dicom.CodeMalformed, tail(encodeElement(0x00400275, raw("SQ", []byte{0x10, 0, 0x10, 0, 0, 0, 0, 0}), false)...)},
 		{"item longer than its sequence", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, raw("SQ", []byte{0xFE, 0xFF, 0x00, 0xE0, 99, 0, 0, 0}), false), make([]byte, 200)...)...)},
 		{"element longer than its item", dicom.CodeMalformed, tail(append(encodeElement(0x00400275, raw("SQ", append([]byte{0xFE, 0xFF, 0x00, 0xE0, 10, 0, 0, 0}, 0x10, 0, 0x10, 0, 'L', 'O', 40, 0, 'a', 'b')), false), make([]byte, 200)...)...)},
-		{"deflated", dicom.CodeTransferSyntax, append(header("1.2.840.10008.1.2.1.99", "1.2"), 1, 2, 3)},
+		{"JPEG XL", dicom.CodeTransferSyntax, append(header("1.2.840.10008.1.2.4.110", "1.2"), 1, 2, 3)},
+		{"video", dicom.CodeTransferSyntax, append(header("1.2.840.10008.1.2.4.102", "1.2"), 1, 2, 3)},
+		{"an unknown encoding", dicom.CodeTransferSyntax, append(header("1.2.3.4", "1.2"), 1, 2, 3)},
 		{"no transfer syntax", dicom.CodeMalformed, append(append(make([]byte, 128), "DICM"...), native().Dataset(false)...)},
 		{"fragments in an uncompressed file", dicom.CodeEncapsulation, append(append(header(dicom.ExplicitLittleEndian, "1.2.3.4"), native().With(elements{0x7FE00010: {}}).Dataset(false)...),
 			0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0)},
@@ -87,6 +89,11 @@ func TestStructureRefusals(t *testing.T) {
 
 // encapsulated replaces the pixel data of a JPEG file by other fragments and a number of frames.
 func encapsulated(frames string, table []byte, fragments ...[]byte) []byte {
+	return compressed(dicom.JPEGBaseline, elements{0x00280008: text("IS", frames), 0x00280010: number(24), 0x00280011: number(40), 0x00280004: text("CS", "YBR_FULL_422")}, table, fragments...)
+}
+
+// compressed is a file with changes to native() and fragments for pixel data.
+func compressed(syntax string, changes elements, table []byte, fragments ...[]byte) []byte {
 	le := binary.LittleEndian
 	item := func(b []byte) []byte {
 		if len(b)%2 == 1 {
@@ -94,10 +101,7 @@ func encapsulated(frames string, table []byte, fragments ...[]byte) []byte {
 		}
 		return append(le.AppendUint32([]byte{0xFE, 0xFF, 0x00, 0xE0}, uint32(len(b))), b...)
 	}
-	data := native().With(elements{
-		0x7FE00010: {}, 0x00280008: text("IS", frames), 0x00280010: number(24), 0x00280011: number(40), 0x00280004: text("CS", "YBR_FULL_422"),
-	}).Dataset(false)
-	out := append(header(dicom.JPEGBaseline, "1.2.3.4"), data...)
+	out := append(header(syntax, "1.2.3.4"), native().With(elements{0x7FE00010: {}}).With(changes).Dataset(false)...)
 	out = append(out, 0xE0, 0x7F, 0x10, 0, 'O', 'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
 	out = append(out, item(table)...)
 	for _, f := range fragments {
@@ -120,6 +124,16 @@ func TestFragments(t *testing.T) {
 		return b
 	}
 	second := uint32(16 + len(jpeg)) // two fragments, with their headers, before it
+	other := photograph(t, 40, 32)   // not the first frame
+	extended := func(table []byte, fragments ...[]byte) []byte {
+		return compressed(dicom.JPEGBaseline, elements{0x00280008: text("IS", "2"), 0x00280010: number(24), 0x00280011: number(40), 0x00280004: text("CS", "YBR_FULL_422"), 0x7FE00001: raw("OV", table)}, nil, fragments...)
+	}
+	offsets64 := func(values ...uint64) (b []byte) {
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+		return b
+	}
 	tests := []struct {
 		name, code string
 		data       []byte
@@ -130,7 +144,16 @@ func TestFragments(t *testing.T) {
 		{"two fragments a frame by table", "", encapsulated("2", offsets(0, second), jpeg[:half], jpeg[half:], jpeg)},
 		{"table that points between fragments", dicom.CodeEncapsulation, encapsulated("2", offsets(0, second+2), jpeg[:half], jpeg[half:], jpeg)},
 		{"table that points far away", dicom.CodeEncapsulation, encapsulated("2", offsets(0, 0xFFFFFFF0), jpeg, jpeg)},
-		{"three fragments, two frames, no table", dicom.CodeFramesUnclear, encapsulated("2", nil, jpeg[:half], jpeg[half:], jpeg)},
+		{"table whose first frame is not the first", dicom.CodeEncapsulation, encapsulated("2", offsets(2, second), jpeg[:half], jpeg[half:], jpeg)},
+		{"table of three offsets for two frames", dicom.CodeEncapsulation, encapsulated("2", offsets(0, second, second), jpeg[:half], jpeg[half:], jpeg)},
+		{"extended table", "", extended(offsets64(0, uint64(second)), jpeg[:half], jpeg[half:], other)},
+		{"extended table that points between fragments", dicom.CodeEncapsulation, extended(offsets64(0, uint64(second)+2), jpeg[:half], jpeg[half:], other)},
+		{"extended table that points far away", dicom.CodeEncapsulation, extended(offsets64(0, 1<<63), jpeg[:half], jpeg[half:], other)},
+		{"extended table of one offset for two frames", dicom.CodeEncapsulation, extended(offsets64(0), jpeg[:half], jpeg[half:], other)},
+		{"split at starts of images", "", encapsulated("2", nil, jpeg[:half], jpeg[half:], other)},
+		{"three starts of images, two frames", dicom.CodeFramesUnclear, encapsulated("2", nil, jpeg, other, other)},
+		{"one start of an image, two frames", dicom.CodeFramesUnclear, encapsulated("2", nil, jpeg[:half], jpeg[half:half+2], jpeg[half+2:])},
+		{"something before the first start", dicom.CodeFramesUnclear, encapsulated("2", nil, jpeg[half:], jpeg, other)},
 		{"another size than the header's", dicom.CodePictureConflict, encapsulated("1", nil, photograph(t, 64, 24))},
 		{"far too many bytes", dicom.CodePictureConflict, encapsulated("1", nil, append(bytes.Clone(jpeg), make([]byte, 6<<20)...))},
 		{"cut off", "picture-corrupt", encapsulated("1", nil, jpeg[:half])},
@@ -157,6 +180,19 @@ func TestFragments(t *testing.T) {
 func TestNativePixels(t *testing.T) {
 	t.Parallel()
 	pixels := native()[0x7FE00010].Value
+	var sixteen, greys, halved []byte
+	for i, v := range pixels {
+		sixteen = append(sixteen, 0x5A, v)
+		greys = append(greys, v, 128, 128)
+		if i < 12 && i%2 == 0 {
+			halved = append(halved, byte(i), byte(i+1), 128, 128)
+		}
+	}
+	greys = greys[:36]
+	descriptor := raw("US", []byte{2, 0, 0, 0, 8, 0})
+	palette := elements{0x00280002: number(1), 0x00280004: text("CS", "PALETTE COLOR"), 0x7FE00010: raw("OB", []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}),
+		0x00281101: descriptor, 0x00281102: descriptor, 0x00281103: descriptor,
+		0x00281201: raw("OW", []byte{10, 11}), 0x00281202: raw("OW", []byte{12, 13}), 0x00281203: raw("OW", []byte{14, 15})}
 	tests := []struct {
 		name    string
 		changes elements
@@ -167,18 +203,41 @@ func TestNativePixels(t *testing.T) {
 		{"planar", elements{0x00280006: number(1)}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[12+i], pixels[24+i]} }},
 		{"grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: raw("OB", pixels[:12])}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[i], pixels[i]} }},
 		{"inverse grey", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME1"), 0x7FE00010: raw("OW", pixels[:12])}, "", func(i int) [3]byte { v := 255 - pixels[i]; return [3]byte{v, v, v} }},
-		{"16 bit", elements{0x00280100: number(16), 0x00280101: number(16), 0x00280102: number(15), 0x7FE00010: raw("OW", make([]byte, 72))}, dicom.CodePixelFormat, nil},
-		{"palette", elements{0x00280002: number(1), 0x00280004: text("CS", "PALETTE COLOR"), 0x7FE00010: raw("OB", pixels[:12])}, dicom.CodePixelFormat, nil},
-		{"YBR", elements{0x00280004: text("CS", "YBR_FULL")}, dicom.CodePixelFormat, nil},
-		{"signed", elements{0x00280103: number(1)}, dicom.CodePixelFormat, nil},
-		{"6 bits of 8", elements{0x00280101: number(6), 0x00280102: number(5)}, dicom.CodePixelFormat, nil},
+		{"16 bit", elements{0x00280100: number(16), 0x00280101: number(16), 0x00280102: number(15), 0x7FE00010: raw("OW", sixteen)}, "", func(i int) [3]byte { return [3]byte(pixels[3*i:]) }},
+		{"12 bit, upper", elements{0x00280100: number(16), 0x00280101: number(12), 0x00280102: number(15), 0x7FE00010: raw("OW", sixteen)}, "", func(i int) [3]byte { return [3]byte(pixels[3*i:]) }},
+		{"signed", elements{0x00280103: number(1)}, "", func(i int) [3]byte { return [3]byte{pixels[3*i] ^ 0x80, pixels[3*i+1] ^ 0x80, pixels[3*i+2] ^ 0x80} }},
+		{"4 bits of 8", elements{0x00280101: number(4), 0x00280102: number(7)}, "", func(i int) [3]byte {
+			return [3]byte{pixels[3*i] >> 4 * 17, pixels[3*i+1] >> 4 * 17, pixels[3*i+2] >> 4 * 17}
+		}},
+		{"YBR without chroma", elements{0x00280004: text("CS", "YBR_FULL"), 0x7FE00010: raw("OB", greys)}, "", func(i int) [3]byte { return [3]byte{greys[3*i], greys[3*i], greys[3*i]} }},
+		{"YBR_FULL_422", elements{0x00280004: text("CS", "YBR_FULL_422"), 0x7FE00010: raw("OB", halved)}, "", func(i int) [3]byte { return [3]byte{byte(i), byte(i), byte(i)} }},
+		{"YBR_FULL_422 of full length", elements{0x00280004: text("CS", "YBR_FULL_422")}, dicom.CodePixelLength, nil},
+		{"1 bit", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x00280100: number(1), 0x00280101: number(1), 0x00280102: number(0), 0x7FE00010: raw("OB", []byte{0b1010_0110, 0b1001})}, "",
+			func(i int) [3]byte { v := byte(int(0b1001_1010_0110)>>i&1) * 255; return [3]byte{v, v, v} }},
+		{"two frames", elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x00280008: text("IS", "2"), 0x7FE00010: raw("OB", pixels[:24])}, "", func(i int) [3]byte { return [3]byte{pixels[i], pixels[i], pixels[i]} }},
+		{"palette", palette.With(elements{0x00281101: raw("US", []byte{2, 0, 1, 0, 8, 0})}), "", func(i int) [3]byte {
+			return [3]byte{byte(10 + min(max(i-1, 0), 1)), byte(12 + min(i, 1)), byte(14 + min(i, 1))}
+		}},
+		{"palette from a negative value on", palette.With(elements{0x00280103: number(1), 0x00281101: raw("SS", []byte{2, 0, 0xFF, 0xFF, 8, 0}), 0x00281102: raw("SS", []byte{2, 0, 1, 0, 8, 0})}), "",
+			func(i int) [3]byte { return [3]byte{11, byte(12 + min(max(i-1, 0), 1)), byte(14 + min(i, 1))} }},
+		{"palette of segments", palette.With(elements{0x00281201: {}, 0x00281221: raw("OW", []byte{0, 2, 10, 11})}), "", func(i int) [3]byte { return [3]byte{byte(10 + min(i, 1)), byte(12 + min(i, 1)), byte(14 + min(i, 1))} }},
+		{"palette without a descriptor", palette.With(elements{0x00281102: {}}), dicom.CodePalette, nil},
+		{"palette without a table", palette.With(elements{0x00281202: {}}), dicom.CodePalette, nil},
+		{"palette of no descriptor's length", palette.With(elements{0x00281103: raw("US", []byte{2, 0, 1, 0})}), dicom.CodePalette, nil},
+		{"palette of colours", palette.With(elements{0x00280002: number(3), 0x7FE00010: raw("OB", pixels)}), dicom.CodePixelFormat, nil},
+		{"32 bit", elements{0x00280100: number(32), 0x00280101: number(32), 0x00280102: number(31), 0x7FE00010: raw("OW", make([]byte, 144))}, dicom.CodePixelFormat, nil},
+		{"RGB of one sample", elements{0x00280002: number(1), 0x7FE00010: raw("OB", pixels[:12])}, dicom.CodePixelFormat, nil},
+		{"CMYK", elements{0x00280002: number(4), 0x00280004: text("CS", "CMYK"), 0x7FE00010: raw("OB", make([]byte, 48))}, dicom.CodePixelFormat, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f, _, err := describe(t, native().With(test.changes).Encode(false))
 			if err != nil {
-				t.Fatal(err)
+				if fault.CodeOf(err) != test.code {
+					t.Fatal(err)
+				}
+				return
 			}
 			picture, _, err := f.Decode()
 			if fault.CodeOf(err) != test.code {
@@ -193,6 +252,23 @@ func TestNativePixels(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestBitsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	for name, changes := range map[string]elements{
+		"stored over allocated":       {0x00280101: number(12), 0x00280102: number(11)},
+		"high bit over allocated":     {0x00280102: number(8)},
+		"high bit below stored":       {0x00280102: number(6)},
+		"PixelRepresentation 2":       {0x00280103: number(2)},
+		"five samples":                {0x00280002: number(5)},
+		"planar configuration 2":      {0x00280006: number(2)},
+		"bits allocated of two bytes": {0x00280100: raw("UL", []byte{8, 0, 0, 0})},
+	} {
+		if _, _, err := describe(t, native().With(changes).Encode(false)); fault.CodeOf(err) != dicom.CodeGeometry {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

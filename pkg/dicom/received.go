@@ -52,7 +52,7 @@ const identityElements = 100
 // looking at the rest. A UID that cannot be found is "": the data set is damaged, breaks the order of its elements, or is
 // encoded in Explicit VR Big Endian or deflated.
 func Identity(reader io.ReaderAt, offset, size int64, syntax string) (class, instance string) {
-	if syntax == explicitBigEndian || syntax == deflatedLittleEndian {
+	if syntax == ExplicitBigEndian || syntax == DeflatedLittleEndian {
 		return "", ""
 	}
 	p := &parser{window: window{reader: reader, size: size}, limits: Limits{MaxElements: identityElements}}

@@ -108,19 +108,12 @@ const (
 	tagHighBit       Tag = 0x00280102
 	tagPixelRep      Tag = 0x00280103
 	tagBurnedIn      Tag = 0x00280301
+	tagRedLUT        Tag = 0x00281101 // descriptor; green and blue follow
+	tagRedLUTData    Tag = 0x00281201
+	tagRedSegments   Tag = 0x00281221
 	tagDocument      Tag = 0x00420011
 	tagZeissData     Tag = 0x04071005
 	tagZeissData2    Tag = 0x04071006
 	tagExtOffsets    Tag = 0x7FE00001
 	tagPixelData     Tag = 0x7FE00010
-)
-
-// Transfer syntaxes. Which of them are read, TransferSyntaxes says.
-const (
-	ImplicitLittleEndian = "1.2.840.10008.1.2"
-	ExplicitLittleEndian = "1.2.840.10008.1.2.1"
-	JPEGBaseline         = "1.2.840.10008.1.2.4.50"
-
-	deflatedLittleEndian = "1.2.840.10008.1.2.1.99"
-	explicitBigEndian    = "1.2.840.10008.1.2.2"
 )

@@ -2,7 +2,6 @@ package dicom
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math"
 	"strconv"
 	"strings"
@@ -74,7 +73,7 @@ func (f *File) uint16At(d *Dataset, t Tag) (value int, ok bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	return int(binary.LittleEndian.Uint16(raw)), true, nil
+	return int(f.order().Uint16(raw)), true, nil
 }
 
 // float reads an FL or FD attribute. ok is false if it is missing, empty or no number.
@@ -88,9 +87,9 @@ func (f *File) float(d *Dataset, t Tag) (value float64, ok bool, err error) {
 		return 0, false, err
 	}
 	if e.Length == 4 {
-		value = float64(math.Float32frombits(binary.LittleEndian.Uint32(raw)))
+		value = float64(math.Float32frombits(f.order().Uint32(raw)))
 	} else {
-		value = math.Float64frombits(binary.LittleEndian.Uint64(raw))
+		value = math.Float64frombits(f.order().Uint64(raw))
 	}
 	return value, !math.IsNaN(value) && !math.IsInf(value, 0), nil
 }

@@ -37,6 +37,7 @@ func TestArchivedOnly(t *testing.T) {
 	t.Parallel()
 	fa := dicomtest.Text("CS", `ORIGINAL\PRIMARY\\FA`)
 	sixteen := dicomtest.Element{VR: "OW", Value: make([]byte, 24)}
+	thirtyTwo := dicomtest.Element{VR: "OW", Value: make([]byte, 48)}
 	for name, test := range map[string]struct {
 		changes dicomtest.Elements
 		code    string
@@ -44,7 +45,9 @@ func TestArchivedOnly(t *testing.T) {
 	}{
 		"fluorescein": {dicomtest.Elements{0x00080008: fa, 0x00200062: {}}, dicom.CodeNoteColour, true},
 		"fluorescein of 16 bit": {dicomtest.Elements{0x00080008: fa, 0x00280002: dicomtest.Number(1), 0x00280004: dicomtest.Text("CS", "MONOCHROME2"),
-			0x00280100: dicomtest.Number(16), 0x00280101: dicomtest.Number(16), 0x00280102: dicomtest.Number(15), 0x7FE00010: sixteen}, dicom.CodeNoteColour, false},
+			0x00280100: dicomtest.Number(16), 0x00280101: dicomtest.Number(16), 0x00280102: dicomtest.Number(15), 0x7FE00010: sixteen}, dicom.CodeNoteColour, true},
+		"fluorescein of 32 bit": {dicomtest.Elements{0x00080008: fa, 0x00280002: dicomtest.Number(1), 0x00280004: dicomtest.Text("CS", "MONOCHROME2"),
+			0x00280100: dicomtest.Number(32), 0x00280101: dicomtest.Number(32), 0x00280102: dicomtest.Number(31), 0x7FE00010: thirtyTwo}, dicom.CodeNoteColour, false},
 		"tomography": {dicomtest.Elements{0x00080016: dicomtest.Text("UI", "1.2.840.10008.5.1.4.1.1.77.1.5.4")}, dicom.CodeNoteTomography, false},
 		"PDF": {dicomtest.Elements{0x00080016: dicomtest.Text("UI", "1.2.840.10008.5.1.4.1.1.104.1"), 0x7FE00010: {}, 0x00280010: {}, 0x00280011: {}, 0x00200062: {}},
 			dicom.CodeNoteDocument, false},

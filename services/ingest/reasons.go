@@ -84,9 +84,9 @@ func reasonOf(code string) (r reason, known bool) {
 		return reason{"This is not a DICOM file.", "Export the picture as DICOM and send it again. If it is no picture, nothing needs to be done."}, true
 	case dicom.CodeTruncated:
 		return reason{"The file is incomplete: it was cut off on its way.", sendAgain}, true
-	case dicom.CodeMalformed, dicom.CodeEncapsulation, dicom.CodeValue, dicom.CodeRepeated:
+	case dicom.CodeMalformed, dicom.CodeEncapsulation, dicom.CodeValue, dicom.CodeRepeated, dicom.CodePalette:
 		return reason{"The file breaks the rules of DICOM, so it cannot be read with certainty.", exportAgain}, true
-	case dicom.CodeTooDeep, dicom.CodeTooMany:
+	case dicom.CodeTooDeep, dicom.CodeTooMany, dicom.CodeInflated:
 		return reason{"The file is built in a way that no camera builds it, and may be meant to do harm.", "Do not open it. Tell whoever looks after the camera's computer."}, true
 	case dicom.CodeTransferSyntax:
 		return reason{"The picture is compressed in a way that Noctua does not read.", exportSyntax}, true

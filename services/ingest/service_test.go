@@ -195,7 +195,8 @@ func TestEveryCodeHasAReason(t *testing.T) {
 	}
 }
 
-// codesIn reads the Code… constants off a package's source; CodeNote… are notes and file-unreadable is never a refusal.
+// codesIn reads the Code… constants off a package's source; CodeNote… are notes, file-unreadable is never a refusal, and those that
+// are another package's are read there.
 func codesIn(t *testing.T, dir string) (codes []string) {
 	t.Helper()
 	sources, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -209,7 +210,7 @@ func codesIn(t *testing.T, dir string) (codes []string) {
 		}
 		for line := range strings.Lines(string(source)) {
 			fields := strings.Fields(line)
-			if len(fields) >= 3 && strings.HasPrefix(fields[0], "Code") && !strings.HasPrefix(fields[0], "CodeNote") && fields[1] == "=" && fields[0] != "CodeUnreadable" {
+			if len(fields) >= 3 && strings.HasPrefix(fields[0], "Code") && !strings.HasPrefix(fields[0], "CodeNote") && fields[1] == "=" && fields[0] != "CodeUnreadable" && fields[2][0] == '"' {
 				codes = append(codes, strings.Trim(fields[2], `"`))
 			}
 		}

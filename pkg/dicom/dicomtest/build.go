@@ -123,7 +123,7 @@ func EncodeElement(t uint32, e Element, implicit bool) []byte {
 	switch {
 	case implicit:
 		out = le.AppendUint32(out, uint32(len(e.Value)))
-	case slices.Contains([]string{"OB", "OW", "SQ", "UN", "OF", "UT"}, e.VR):
+	case slices.Contains([]string{"OB", "OW", "OV", "SQ", "UN", "OF", "UT"}, e.VR):
 		out = le.AppendUint32(append(out, e.VR[0], e.VR[1], 0, 0), uint32(len(e.Value)))
 	default:
 		out = le.AppendUint16(append(out, e.VR...), uint16(len(e.Value)))

@@ -11,10 +11,11 @@ import (
 type JPEGHeader struct {
 	Width, Height int
 	Components    int  // 1 grey, 3 colour, 4 CMYK
-	PrecisionBits int  // 8 or 12
-	Process       byte // low byte of the SOF marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, …
+	PrecisionBits int  // 8 or 12; lossless and JPEG-LS 2 to 16
+	Process       byte // low byte of the SOF marker: 0xC0 baseline, 0xC1 extended, 0xC2 progressive, 0xC3 lossless, 0xF7 JPEG-LS, …
 	Subsampled    bool // some component has fewer samples than another
 	ids           [4]byte
+	factors       [4]byte // horizontal sampling factor × 16 + vertical one
 	jfif          bool
 	adobe         bool
 	adobeColour   byte // APP14 transform: 0 none (RGB), 1 YCbCr, 2 YCCK
@@ -42,6 +43,8 @@ const (
 	processBaseline    = 0xC0
 	processExtended    = 0xC1
 	processProgressive = 0xC2
+	processLossless    = 0xC3
+	processJPEGLS      = 0xF7 // ITU-T T.87
 )
 
 // ParseJPEGHeader reads the markers up to the first scan. It allocates nothing of the picture's size.
@@ -89,7 +92,7 @@ func ParseJPEGHeader(data []byte) (JPEGHeader, error) {
 			return h, nil
 		case marker == markerDQT || marker == markerDHT || marker == markerDRI || marker == markerDAC:
 			h.tables = append(h.tables, [2]int{start, pos})
-		case marker >= processBaseline && marker <= 0xCF && marker != markerJPG:
+		case marker >= processBaseline && marker <= 0xCF && marker != markerJPG, marker == processJPEGLS:
 			if err := h.readFrame(marker, segment); err != nil {
 				return h, err
 			}
@@ -119,7 +122,7 @@ func (h *JPEGHeader) readFrame(marker byte, segment []byte) error {
 		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG picture has %d components, but 1 (grey) or 3 (colour) were expected", h.Components)
 	}
 	for i := range h.Components {
-		h.ids[i] = segment[6+3*i]
+		h.ids[i], h.factors[i] = segment[6+3*i], segment[7+3*i]
 		if segment[7+3*i] != segment[7] {
 			h.Subsampled = true
 		}
@@ -132,7 +135,7 @@ func (h *JPEGHeader) readFrame(marker byte, segment []byte) error {
 func (h JPEGHeader) Decodable() error {
 	switch {
 	case h.Process != processBaseline && h.Process != processExtended && h.Process != processProgressive:
-		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG process SOF%d (lossless, hierarchical or arithmetic) is not decoded here", h.Process-processBaseline)
+		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG process 0x%02X (hierarchical or arithmetic, or in the wrong place) is not decoded here", h.Process)
 	case h.PrecisionBits != 8:
 		return fault.New(fault.Unsupported, CodeUnsupported, "the JPEG picture has %d bits a sample, but only 8 are decoded", h.PrecisionBits)
 	case h.Components != 1 && h.Components != 3:
@@ -204,6 +207,46 @@ func (h JPEGHeader) YCbCr(declared string) (ycbcr, conflict bool) {
 	return ycbcr, declared != "" && ycbcr == declaredRGB
 }
 
+// Lossless tells whether DecodeJPEGLossless, and JPEGLS whether DecodeJPEGLS is the decoder for the stream.
+func (h JPEGHeader) Lossless() bool { return h.Process == processLossless }
+
+// JPEGLS is described at Lossless.
+func (h JPEGHeader) JPEGLS() bool { return h.Process == processJPEGLS }
+
 func corruptJPEG(what string) error {
 	return fault.New(fault.Invalid, CodeCorrupt, "the JPEG stream is damaged: %s", what)
+}
+
+// segments goes through a stream marker by marker.
+type segments struct {
+	data []byte
+	pos  int
+}
+
+// next reads a marker with its segment. Entropy-coded data must have been passed over.
+func (s *segments) next() (marker byte, segment []byte, err error) {
+	if s.pos >= len(s.data) || s.data[s.pos] != 0xFF {
+		return 0, nil, corruptJPEG("a marker is missing, or the stream is cut off")
+	}
+	for s.pos < len(s.data) && s.data[s.pos] == 0xFF { // fill bytes
+		s.pos++
+	}
+	if s.pos >= len(s.data) {
+		return 0, nil, corruptJPEG("it is cut off")
+	}
+	marker = s.data[s.pos]
+	s.pos++
+	if marker == markerEOI || marker == markerTEM || marker >= markerRST0 && marker <= markerRST7 {
+		return marker, nil, nil
+	}
+	if marker == 0 || s.pos+2 > len(s.data) {
+		return 0, nil, corruptJPEG("a marker is damaged, or the stream is cut off")
+	}
+	length := int(binary.BigEndian.Uint16(s.data[s.pos:]))
+	if length < 2 || s.pos+length > len(s.data) {
+		return 0, nil, corruptJPEG("a segment is longer than the stream")
+	}
+	segment = s.data[s.pos+2 : s.pos+length]
+	s.pos += length
+	return marker, segment, nil
 }

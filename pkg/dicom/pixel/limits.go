@@ -36,7 +36,9 @@ func (l Limits) Check(width, height int) error {
 
 // Codes of the faults of this package.
 const (
-	CodeTooLarge    = "picture-too-large"   // over Limits
-	CodeCorrupt     = "picture-corrupt"     // not what it claims to be, damaged, or cut off
-	CodeUnsupported = "picture-unsupported" // sound, but of a kind that is not decoded here
+	CodeTooLarge    = "picture-too-large"        // over Limits
+	CodeCorrupt     = "picture-corrupt"          // not what it claims to be, damaged, or cut off
+	CodeUnsupported = "picture-unsupported"      // sound, but of a kind that is not decoded here
+	CodeFormat      = "pixel-format-unsupported" // samples of a kind that cannot be shown as colours here
+	CodePalette     = "palette-malformed"
 )
