@@ -10,5 +10,7 @@
 // Days in quarantine and duplicate keys are those on which the object was dropped (LastModified, UTC), so that a repetition
 // after midnight finds its own traces.
 //
-// It imports pkg/blob, pkg/dicom, pkg/event, pkg/fault, pkg/record and no other service.
+// A file that a person releases from quarantine takes the same way once more, with its header corrected where that was asked for.
+//
+// It imports pkg/blob, pkg/dicom, pkg/event, pkg/fault, pkg/quarantine, pkg/record and no other service.
 package ingest

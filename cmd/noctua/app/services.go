@@ -56,8 +56,15 @@ func newIngest(b *backbone, f ingestFlags, siteSecret, modelSHA256 string) ([]li
 		}
 		return nil
 	}
-	return []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}}, nil
+	releases := stream.Worker{
+		Conn: b.conn, Consumer: stream.ConsumerRelease, StallAfter: releaseLimit, HandlerTimeLimit: releaseLimit, Logger: b.logger.With("service", "ingest"),
+		Handler: func(ctx context.Context, d stream.Delivery) error { return service.HandleDecision(ctx, d.Envelope) },
+	}
+	return []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}, {Name: "releases", Run: releases.Run}}, nil
 }
+
+// releaseLimit is how long the release of a file may take: a ZIP of thousands of pictures is judged picture by picture.
+const releaseLimit = time.Hour
 
 const (
 	wakeWait  = 30 * time.Second // of one request for wake-ups
