@@ -36,8 +36,7 @@ type description struct {
 // only.
 //
 // A file that must not be accepted is a fault with one of the Code… constants; the result then holds what could be read, with
-// valid UIDs or none and, where the ID is what is wrong, a patient without one, so that the refusal can be shown beside the
-// patient's other pictures, or the patient be found.
+// valid UIDs and patient or none, so that the refusal can be shown beside the patient's other pictures.
 func (f *File) Describe() (record.Instance, error) {
 	d := &description{file: f, notes: map[string]bool{}}
 	d.out = record.Instance{Schema: record.InstanceSchema, TransferSyntaxUID: f.TransferSyntax, SizeBytes: int(f.size), Analyse: true}
@@ -168,8 +167,6 @@ func (d *description) patient() error {
 	default:
 		d.note(CodeNotePatientAttribute, "The patient's sex is written in an unknown way and was left out.")
 	}
-	// Without its ID, too: who has to find the patient needs name and birth date.
-	d.out.Patient = record.PatientIdentity{Name: p.Name, BirthDate: p.BirthDate, Sex: p.Sex}
 	switch {
 	case idErr != nil:
 		return idErr
