@@ -28,6 +28,9 @@ var (
 	uidPattern     = regexp.MustCompile(`^[0-9.]{1,64}$`)
 	shaPattern     = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	segmentPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+	// quarantinePattern takes the key of a document in the quarantine bucket apart: the bytes' key, and for decisions and
+	// releases which of the two and its number.
+	quarantinePattern = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{64})(?:\.(decision|release)-([1-9][0-9]{0,3}))?\.json$`)
 )
 
 // CheckUID tells whether uid may become part of a key: 1 to 64 digits and dots, with no empty component, so that neither
@@ -194,7 +197,8 @@ func ReportKey(patientKey, reportID string, version int) (string, error) {
 	return prefix + "report.json", nil
 }
 
-// QuarantineKey is where the bytes of a refused file lie in the quarantine bucket; its reason lies at the key plus ".json".
+// QuarantineKey is where the bytes of a refused file lie in the quarantine bucket; the documents about them lie beside, see
+// QuarantineDocument.
 // The day is that of at in UTC.
 func QuarantineKey(clinic string, at time.Time, sha256 string) (string, error) {
 	if err := checkClinic(clinic); err != nil {
@@ -204,4 +208,45 @@ func QuarantineKey(clinic string, at time.Time, sha256 string) (string, error) {
 		return "", err
 	}
 	return clinic + "/" + at.UTC().Format(dayLayout) + "/" + sha256, nil
+}
+
+// QuarantineDocument is what a key in the quarantine bucket is the key of: a document about the bytes at Key.
+type QuarantineDocument struct {
+	Key    string // of the bytes
+	Kind   QuarantineKind
+	Number int // of the decision; 0 for the reason
+}
+
+// QuarantineKind tells the documents beside quarantined bytes apart.
+type QuarantineKind string
+
+// Kinds of documents.
+const (
+	QuarantineReason   QuarantineKind = "reason"   // record.Quarantine
+	QuarantineDecision QuarantineKind = "decision" // record.Decision
+	QuarantineRelease  QuarantineKind = "release"  // record.Release
+)
+
+// ParseQuarantineDocument takes the key of a document in the quarantine bucket apart; ok is false for any other key.
+func ParseQuarantineDocument(key string) (d QuarantineDocument, ok bool) {
+	m := quarantinePattern.FindStringSubmatch(key)
+	if m == nil {
+		return d, false
+	}
+	d = QuarantineDocument{Key: m[1], Kind: QuarantineKind(m[2])}
+	if m[2] == "" {
+		d.Kind = QuarantineReason
+		return d, true
+	}
+	number, err := strconv.Atoi(m[3])
+	d.Number = number
+	return d, err == nil
+}
+
+// DocumentKey is where the document lies.
+func (d QuarantineDocument) DocumentKey() string {
+	if d.Kind == QuarantineReason {
+		return d.Key + ".json"
+	}
+	return d.Key + "." + string(d.Kind) + "-" + strconv.Itoa(d.Number) + ".json"
 }

@@ -20,6 +20,9 @@ const (
 	TypeImageSegmented = "image.segmented.v1"
 	TypeImageFailed    = "image.failed.v1"
 	TypeReportIssued   = "report.issued.v1"
+
+	TypeQuarantineDecided  = "quarantine.decided.v1"
+	TypeQuarantineReleased = "quarantine.released.v1"
 )
 
 // Aliases of the value types that documents and messages share.

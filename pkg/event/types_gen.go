@@ -127,6 +127,24 @@ type InboxChanged struct {
 	Objects int `json:"objects"`
 }
 
+// A person has decided about a file in quarantine.
+type QuarantineDecided struct {
+	// Number of the decision on this file, from 1.
+	Number int `json:"number"`
+
+	// Key of the quarantined bytes in the quarantine bucket.
+	QuarantineKey string `json:"quarantine_key"`
+}
+
+// A file that was released from quarantine has its outcome.
+type QuarantineReleased struct {
+	// Number of the decision on this file, from 1.
+	Number int `json:"number"`
+
+	// Key of the quarantined bytes in the quarantine bucket.
+	QuarantineKey string `json:"quarantine_key"`
+}
+
 // A version of a report is in the reports bucket.
 type ReportIssued struct {
 	// Keyed hash of clinic, issuer and PatientID.

@@ -27,6 +27,54 @@ type ClassMask struct {
 	Mask string `json:"mask"`
 }
 
+// What is to be put into the header in place of what is missing or uncertain.
+type Correction struct {
+	// IssuerOfPatientID (0010,0021): characters as in patient_id.
+	Issuer string `json:"issuer,omitempty,omitzero"`
+
+	// Eye: R (right, OD) or L (left, OS).
+	Laterality Laterality `json:"laterality,omitempty,omitzero"`
+
+	// PatientID (0010,0020): printable ASCII without \ and ~, which mean the same in
+	// every DICOM character set.
+	PatientID string `json:"patient_id,omitempty,omitzero"`
+}
+
+// What a person decided about a file in quarantine. Lies beside it and is never
+// changed.
+type Decision struct {
+	// release: let it in; discard: nobody needs it.
+	Action DecisionAction `json:"action"`
+
+	// Who decided, as they named themselves.
+	By string `json:"by"`
+
+	// Clinic: first segment of the quarantine key.
+	Clinic string `json:"clinic"`
+
+	// What is to be put into the header in place of what is missing or uncertain.
+	Correction *Correction `json:"correction,omitempty,omitzero"`
+
+	// RFC 3339, UTC.
+	DecidedAt time.Time `json:"decided_at"`
+
+	// Number of the decision on this file, from 1.
+	Number int `json:"number"`
+
+	// SHA-256 of the document before this one in the file's history, so that a change
+	// of the history shows.
+	PreviousSha256 string `json:"previous_sha256"`
+
+	// Key of the quarantined bytes in the quarantine bucket.
+	QuarantineKey string `json:"quarantine_key"`
+
+	// Why.
+	Reason string `json:"reason"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+}
+
 // Receipt for bytes that were there already.
 type Duplicate struct {
 	// Clinic: first segment of the inbox key.
@@ -598,6 +646,50 @@ type Quarantine struct {
 	StudyUID string `json:"study_uid,omitempty,omitzero"`
 }
 
+// What became of a file that was released from quarantine. Lies beside it and is
+// never changed.
+type Release struct {
+	// Of a refusal: what to do.
+	Advice string `json:"advice,omitempty,omitzero"`
+
+	// Where that file lies in the archive bucket.
+	ArchiveKey string `json:"archive_key,omitempty,omitzero"`
+
+	// Clinic: first segment of the quarantine key.
+	Clinic string `json:"clinic"`
+
+	// Of a refusal: stable code.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// RFC 3339, UTC.
+	FinishedAt time.Time `json:"finished_at"`
+
+	// Number of the decision on this file, from 1.
+	Number int `json:"number"`
+
+	// SHA-256 of the document before this one in the file's history, so that a change
+	// of the history shows.
+	PreviousSha256 string `json:"previous_sha256"`
+
+	// Key of the quarantined bytes in the quarantine bucket.
+	QuarantineKey string `json:"quarantine_key"`
+
+	// Of a refusal: what is wrong, in a sentence that a nurse can read.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// archived: an image now; duplicate: the bytes were in the archive already;
+	// unpacked: a ZIP whose members have outcomes of their own; refused: still in
+	// quarantine.
+	Result ReleaseResult `json:"result"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// SHA-256 of the file that was let in: with the corrected header, if there was a
+	// correction.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+}
+
 // One study of one patient, one version. The canonical record from which
 // everything else is made.
 type Report struct {
@@ -814,8 +906,11 @@ type ResultFiles struct {
 }
 
 // Numbers of images, as noctua status --json prints them. received = pending +
-// done + duplicate + quarantined + failed.
+// done + duplicate + quarantined + failed + discarded.
 type Status struct {
+	// In quarantine, where a person has decided that nobody needs them. Absent: none.
+	Discarded *int `json:"discarded,omitempty,omitzero"`
+
 	// In a report.
 	Done int `json:"done"`
 
@@ -831,10 +926,10 @@ type Status struct {
 	// Patients with a report.
 	Patients *int `json:"patients,omitempty,omitzero"`
 
-	// In the inbox, or accepted and not yet in a report.
+	// In the inbox, released from quarantine, or accepted and not yet in a report.
 	Pending int `json:"pending"`
 
-	// In quarantine.
+	// In quarantine, where they need a person.
 	Quarantined int `json:"quarantined"`
 
 	// Images done in the last minute.

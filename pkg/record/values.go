@@ -43,6 +43,26 @@ const (
 	ImageFailed      ImageStatus = "failed"
 )
 
+// DecisionAction is what a person wants done with a file in quarantine.
+type DecisionAction string
+
+// Actions.
+const (
+	ActionRelease DecisionAction = "release"
+	ActionDiscard DecisionAction = "discard"
+)
+
+// ReleaseResult is what became of a file that was released from quarantine.
+type ReleaseResult string
+
+// Results of a release.
+const (
+	ReleaseArchived  ReleaseResult = "archived"
+	ReleaseDuplicate ReleaseResult = "duplicate"
+	ReleaseUnpacked  ReleaseResult = "unpacked" // a ZIP: its members have outcomes of their own
+	ReleaseRefused   ReleaseResult = "refused"
+)
+
 // Names of the documents: the value of their `schema` field.
 const (
 	InstanceSchema   = "noctua.instance.v1"
@@ -53,4 +73,6 @@ const (
 	FailureSchema    = "noctua.failure.v1"
 	ReportSchema     = "noctua.report.v1"
 	ModelSchema      = "noctua.model.v1"
+	DecisionSchema   = "noctua.decision.v1"
+	ReleaseSchema    = "noctua.release.v1"
 )

@@ -20,7 +20,8 @@ const (
 
 	ConsumerIngest  = "ingest"  // wake-ups of the inbox
 	ConsumerSegment = "segment" // accepted images
-	ConsumerReport  = "report"  // everything about images
+	ConsumerReport  = "report"  // everything about images and quarantine
+	ConsumerRelease = "release" // decisions about files in quarantine
 )
 
 const (
@@ -80,7 +81,8 @@ func DefaultTopology() Topology {
 		Consumers: []ConsumerSpec{
 			{Name: ConsumerIngest, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeInboxChanged, "*")}, AckAll: true, FromNow: true},
 			{Name: ConsumerSegment, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeImageAccepted, "*")}},
-			{Name: ConsumerReport, Stream: StreamMain, Subjects: []string{event.SubjectRoot + ".image.*.*"}},
+			{Name: ConsumerReport, Stream: StreamMain, Subjects: []string{event.SubjectRoot + ".image.*.*", event.SubjectRoot + ".quarantine.*.*"}},
+			{Name: ConsumerRelease, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeQuarantineDecided, "*")}},
 		},
 		ExcuseTTL: defaultMaxAge,
 	}

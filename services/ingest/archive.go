@@ -32,12 +32,12 @@ func isZIP(head []byte) bool {
 	return len(head) >= 4 && slices.Contains([]string{"PK\x03\x04", "PK\x05\x06", "PK\x07\x08"}, string(head[:4]))
 }
 
-// processArchive gives each member of a ZIP its own outcome, or the whole ZIP one if it cannot be trusted. Members are read
+// admitArchive gives each member of a ZIP its own outcome, or refuses the whole ZIP if it cannot be trusted. Members are read
 // one after the other, and their paths are only written down, never used.
-func (s *Service) processArchive(ctx context.Context, it item, info blob.Info) error {
+func (s *Service) admitArchive(ctx context.Context, it item, info blob.Info) (admission, error) {
 	members, code := s.openArchive(it.bytes)
 	if code != "" {
-		return s.reject(ctx, it, code, "", record.Instance{})
+		return it.refuse(code, "", record.Instance{}), nil
 	}
 	times := map[string]int{} // how often a path was there; at most MaxArchiveMembers
 	done := 0
@@ -53,15 +53,15 @@ func (s *Service) processArchive(ctx context.Context, it item, info blob.Info) e
 		}
 		member := item{clinic: it.clinic, inboxKey: it.inboxKey, member: f.Name, receipt: receiptOf(info, identity...), dropped: it.dropped}
 		if err := s.processMember(ctx, member, f); err != nil {
-			return err
+			return admission{}, err
 		}
 		done++
 	}
 	if done == 0 {
-		return s.reject(ctx, it, CodeArchiveEmpty, "", record.Instance{})
+		return it.refuse(CodeArchiveEmpty, "", record.Instance{}), nil
 	}
 	s.deps.Logger.Info("a ZIP is taken apart", "receipt", it.receipt, "clinic", it.clinic, "members", done)
-	return nil
+	return admission{result: record.ReleaseUnpacked}, nil
 }
 
 // openArchive lists a ZIP's members, or says why it is refused. All limits are checked on what the directory declares;
@@ -147,16 +147,20 @@ func (s *Service) processMember(ctx context.Context, it item, f *zip.File) error
 			return err
 		}
 		defer it.bytes.close()
-		return s.reject(ctx, it, code, "", record.Instance{})
+		return s.settle(ctx, it, it.refuse(code, "", record.Instance{}))
 	}
 	head, err := it.bytes.head(4)
 	if err != nil {
 		return err
 	}
 	if isZIP(head) {
-		return s.reject(ctx, it, CodeArchiveNested, "", record.Instance{})
+		return s.settle(ctx, it, it.refuse(CodeArchiveNested, "", record.Instance{}))
 	}
-	return s.processFile(ctx, it)
+	outcome, err := s.admitFile(ctx, it)
+	if err != nil {
+		return err
+	}
+	return s.settle(ctx, it, outcome)
 }
 
 // errMember tells that a member does not hold what the directory declares.

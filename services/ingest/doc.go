@@ -12,5 +12,7 @@
 //
 // Two doors bring files into the inbox: Folder, from a plain folder, and Receiver, from cameras that send by C-STORE.
 //
-// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/record and no other service.
+// A file that a person releases from quarantine takes the same way once more, with its header corrected where that was asked for.
+//
+// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/quarantine, pkg/record and no other service.
 package ingest

@@ -17,17 +17,24 @@ const (
 	maxDocumentBytes = 1 << 20
 )
 
+// admission is what became of an item that was let in, or why it was not.
+type admission struct {
+	refused    *refusal
+	result     record.ReleaseResult // of what was not refused
+	archiveKey string               // of an archived image, or of the one that it is a duplicate of
+}
+
 // accept archives an instance: identity, document, bytes, event. Each write is conditional, so that doing it again, or two
 // intakes of the same bytes at once, end the same way.
-func (s *Service) accept(ctx context.Context, it item, instance record.Instance, content string) error {
+func (s *Service) accept(ctx context.Context, it item, instance record.Instance, content string) (admission, error) {
 	archive := s.deps.Blob.Buckets().Archive
 	bytesKey, err := blob.ArchiveKey(instance.StudyUID, instance.SOPUID, it.bytes.sha256)
 	if err != nil {
-		return err
+		return admission{}, err
 	}
 	documentKey, err := blob.InstanceKey(instance.StudyUID, instance.SOPUID, it.bytes.sha256)
 	if err != nil {
-		return err
+		return admission{}, err
 	}
 	instance.Clinic, instance.ReceiptID, instance.ReceivedAt = it.clinic, it.receipt, s.deps.Clock().UTC()
 	instance.Sha256, instance.SizeBytes, instance.ArchiveKey = it.bytes.sha256, int(it.bytes.size), bytesKey
@@ -36,44 +43,44 @@ func (s *Service) accept(ctx context.Context, it item, instance record.Instance,
 	if err != nil {
 		// Something in the file fits DICOM but not Noctua's own document: the file cannot be handled, now or later.
 		s.deps.Logger.Error("an instance document does not fit its schema", "receipt", it.receipt)
-		return s.reject(ctx, it, CodeProcessing, "", record.Instance{})
+		return it.refuse(CodeProcessing, "", record.Instance{}), nil
 	}
 
 	same, err := s.claim(ctx, instance, content)
 	if err != nil {
-		return err
+		return admission{}, err
 	}
 	if !same {
-		return s.reject(ctx, it, CodeIdentity, "", instance)
+		return it.refuse(CodeIdentity, "", instance), nil
 	}
 
 	owner := instance
 	created, err := s.create(ctx, archive, documentKey, document)
 	if err != nil {
-		return err
+		return admission{}, err
 	}
 	if !created {
 		if owner, err = s.readInstance(ctx, archive, documentKey); err != nil {
-			return err
+			return admission{}, err
 		}
 	}
 	archived, err := s.copy(ctx, archive, bytesKey, it.bytes.size, it.bytes.source())
 	if err != nil {
-		return err
+		return admission{}, err
 	}
 	ours := owner.ReceiptID == it.receipt
 	// The first intake of these bytes may have died between document and bytes, with its inbox object removed by hand since:
 	// whoever completes the archive announces it. Announcing twice is harmless.
 	if ours || archived {
 		if err := s.announce(ctx, owner); err != nil {
-			return err
+			return admission{}, err
 		}
 	}
 	if ours {
 		s.deps.Logger.Info("an image is archived", "receipt", it.receipt, "clinic", it.clinic, "sop", instance.SOPUID, "analyse", instance.Analyse)
-		return nil
+		return admission{result: record.ReleaseArchived, archiveKey: bytesKey}, nil
 	}
-	return s.duplicate(ctx, it, it.bytes.sha256, bytesKey)
+	return admission{result: record.ReleaseDuplicate, archiveKey: bytesKey}, s.duplicate(ctx, it, it.bytes.sha256, bytesKey)
 }
 
 // announce publishes image.accepted.
@@ -199,12 +206,20 @@ type refusal struct {
 	instance     record.Instance // what could be read of it
 }
 
-// reject brings a spooled item to quarantine.
-func (s *Service) reject(ctx context.Context, it item, code, detail string, instance record.Instance) error {
-	return s.quarantine(ctx, it, refusal{
+// refuse makes the refusal of a spooled item.
+func (it item) refuse(code, detail string, instance record.Instance) admission {
+	return admission{refused: &refusal{
 		code: code, detail: detail, sha256: it.bytes.sha256, size: it.bytes.size, instance: instance,
 		source: it.bytes.source(),
-	})
+	}}
+}
+
+// settle brings what was refused to quarantine.
+func (s *Service) settle(ctx context.Context, it item, a admission) error {
+	if a.refused == nil {
+		return nil
+	}
+	return s.quarantine(ctx, it, *a.refused)
 }
 
 // quarantine writes bytes, reason and event. The reason is the commit marker: whose receipt it holds has the outcome, others

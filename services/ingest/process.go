@@ -27,6 +27,7 @@ type item struct {
 	receipt  string
 	dropped  time.Time // LastModified of the inbox object
 	bytes    *spool
+	notes    []record.Note // on what was done to the bytes before
 }
 
 // unassignedClinic holds what came without a usable clinic name.
@@ -70,22 +71,29 @@ func (s *Service) process(ctx context.Context, info blob.Info) error {
 	}
 	defer it.bytes.close()
 
-	head, err := it.bytes.head(4)
-	if err != nil {
-		return err
-	}
-	switch {
-	case wrongClinic != "":
-		err = s.reject(ctx, it, wrongClinic, "", record.Instance{})
-	case isZIP(head):
-		err = s.processArchive(ctx, it, info)
-	default:
-		err = s.processFile(ctx, it)
+	outcome, err := s.admit(ctx, it, info, wrongClinic)
+	if err == nil {
+		err = s.settle(ctx, it, outcome)
 	}
 	if err != nil {
 		return err
 	}
 	return s.remove(ctx, info)
+}
+
+// admit lets an object in, or says why not: one file, or a ZIP of them. info names the intake; wrongClinic is the code of a clinic
+// that is none.
+func (s *Service) admit(ctx context.Context, it item, info blob.Info, wrongClinic string) (admission, error) {
+	head, err := it.bytes.head(4)
+	switch {
+	case err != nil:
+		return admission{}, err
+	case wrongClinic != "":
+		return it.refuse(wrongClinic, "", record.Instance{}), nil
+	case isZIP(head):
+		return s.admitArchive(ctx, it, info)
+	}
+	return s.admitFile(ctx, it)
 }
 
 // clinicOf reads the clinic off an inbox key. code says what is wrong with it.
@@ -136,21 +144,22 @@ func (s *Service) remove(ctx context.Context, info blob.Info) error {
 	return err
 }
 
-// processFile judges one file and writes its outcome.
-func (s *Service) processFile(ctx context.Context, it item) error {
+// admitFile judges one file and archives it if it is accepted.
+func (s *Service) admitFile(ctx context.Context, it item) (admission, error) {
 	instance, content, err := s.judge(ctx, it)
 	switch {
 	case err == nil:
+		instance.Notes = append(instance.Notes, it.notes...)
 		return s.accept(ctx, it, instance, content)
 	case fault.Interrupted(err) || fault.Is(err, fault.Transient):
-		return err
+		return admission{}, err
 	}
 	code := fault.CodeOf(err)
 	if _, known := reasonOf(code); !known {
 		s.deps.Logger.Error("a file could not be processed because of a defect in Noctua", "receipt", it.receipt, "error", err)
 		code = CodeProcessing
 	}
-	return s.reject(ctx, it, code, fault.SentenceOf(err), instance)
+	return it.refuse(code, fault.SentenceOf(err), instance), nil
 }
 
 // judge reads a file. content is the hash of what makes the picture: its pixels, or the whole file where it is not decoded.

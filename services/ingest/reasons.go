@@ -22,6 +22,7 @@ const (
 	CodeArchiveBomb      = "archive-bomb"
 	CodeArchiveNested    = "archive-nested"
 	CodeMemberDamaged    = "archive-member-damaged"
+	CodeBytesMissing     = "quarantine-bytes-missing"
 )
 
 // reason is what the people at a clinic read.
@@ -42,7 +43,7 @@ const (
 	sendAgain    = "Send the file again. If it happens again, export it again from the camera."
 	exportAgain  = "Export the picture again from the camera as DICOM and send it. If it happens again, tell the camera's support."
 	askSupport   = "Tell the support of Noctua; the file is kept."
-	checkPatient = "Correct the patient's entry at the camera or archive, export the picture again and send it."
+	checkPatient = "Find out whose picture it is, set the patient's ID here and release it, or correct the patient's entry at the camera or archive and send the picture again."
 	exportSyntax = "Export the picture uncompressed or as JPEG (transfer syntax Explicit VR Little Endian or JPEG Baseline) and send it again."
 	exportUTF8   = "Set the camera or archive to export text as UTF-8 (ISO_IR 192) and send the picture again."
 	sendUnzipped = "Send the pictures themselves, or a plain ZIP of them without password."
@@ -64,6 +65,9 @@ func reasonOf(code string) (r reason, known bool) {
 			"Find out which of the two pictures is right, have the other one exported anew with its own number, and send it again."}, true
 	case CodeProcessing:
 		return reason{"Noctua failed on this file.", askSupport}, true
+	case CodeBytesMissing:
+		return reason{"The file that was to be released is not in the quarantine bucket any more, or is another one.",
+			"Send the file again. Tell whoever looks after the storage: Noctua never removes files from quarantine."}, true
 
 	case CodeArchiveDamaged:
 		return reason{"The ZIP is damaged or incomplete.", sendAgain}, true
@@ -103,9 +107,13 @@ func reasonOf(code string) (r reason, known bool) {
 	case dicom.CodePatientIDInvalid:
 		return reason{"The patient's ID holds characters that cannot be read with certainty, or is too long.", checkPatient}, true
 	case dicom.CodeLateralityMissing:
-		return reason{"The file does not say which one eye it shows.", "Set the eye (right or left) at the camera or archive and send the picture again."}, true
+		return reason{"The file does not say which one eye it shows.",
+			"Find out which eye it is, set it here and release the picture, or set it at the camera or archive and send the picture again."}, true
 	case dicom.CodeLateralityConflict:
-		return reason{"The file says both right and left eye.", "Find out which eye it is, correct it at the camera or archive and send the picture again."}, true
+		return reason{"The file says both right and left eye.",
+			"Find out which eye it is, set it here and release the picture, or correct it at the camera or archive and send the picture again."}, true
+	case dicom.CodeCorrection:
+		return reason{"This file is stored in a way that Noctua cannot correct.", "Correct it at the camera or archive and send the picture again."}, true
 	case isolated.CodeLimit:
 		return reason{"Reading the file takes more memory or time than any photograph does; it may be damaged, or meant to do harm.",
 			"Do not open it. Export the picture again from the camera and send it. If it happens again, tell the support of Noctua."}, true

@@ -13,13 +13,23 @@ import (
 // maxFinished bounds the memory of images known to have a result: 1 Mi × 16 bytes and their map. Beyond, it starts anew.
 const maxFinished = 1 << 20
 
-// reconcileForever searches the archive for forgotten images at the start and every Config.ReconcileEvery.
+// reconcileForever searches the quarantine for forgotten releases and the archive for forgotten images, at the start and every
+// Config.ReconcileEvery.
 func (s *Service) reconcileForever(ctx context.Context) {
-	if s.deps.Lag == nil {
-		return
-	}
 	for {
-		announced, err := s.reconcile(ctx)
+		released, err := s.reconcileQuarantine(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.deps.Logger.Warn("forgotten releases from quarantine could not be searched for; trying again later", "code", fault.CodeOf(err), "error", err)
+		case released > 0:
+			s.deps.Logger.Info("forgotten releases from quarantine were carried out", "files", released)
+		}
+		announced, err := 0, error(nil)
+		if s.deps.Lag != nil {
+			announced, err = s.reconcile(ctx)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return

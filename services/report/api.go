@@ -16,6 +16,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
@@ -168,7 +169,7 @@ func (s *Service) apiReport(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// apiQuarantine answers GET /api/quarantine[?since=&count=&offset=].
+// apiQuarantine answers GET /api/quarantine[?state=&since=&count=&offset=]: what needs a person, unless another state is asked for.
 func (s *Service) apiQuarantine(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	since, err := s.timeParam(q, "since", false)
@@ -183,20 +184,25 @@ func (s *Service) apiQuarantine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, total, err := s.deps.Store.FindRejected(r.Context(), since, limit, offset)
+	state := quarantine.State(q.Get("state"))
+	switch {
+	case state == "":
+		state = quarantine.Open
+	case state == "all":
+		state = ""
+	case !quarantine.ValidState(state):
+		return fault.New(fault.Invalid, "state-invalid", "state should be open, releasing, released, discarded or all")
+	}
+	found, total, err := s.deps.Store.FindRejected(r.Context(), state, since, limit, offset)
 	if err != nil {
 		return err
 	}
-	type line struct {
-		QuarantineKey string `json:"quarantine_key"`
-		record.Quarantine
-	}
 	out := struct {
-		Total int    `json:"total"`
-		Files []line `json:"files"`
-	}{total, []line{}}
+		Total int              `json:"total"`
+		Files []quarantineLine `json:"files"`
+	}{total, []quarantineLine{}}
 	for _, f := range found {
-		out.Files = append(out.Files, line{strings.TrimSuffix(f.DocumentKey, documentSuffix), f.Document})
+		out.Files = append(out.Files, lineOf(f))
 	}
 	s.writeJSON(w, http.StatusOK, "application/json", out)
 	return nil

@@ -54,13 +54,14 @@ func assemble(study store.Study, parts []part, rejected []store.Rejected, codeVe
 	}
 	seen := map[string]bool{}
 	for _, q := range rejected {
+		finding := q.History().Finding()
 		// The same bytes refused for the same reason again are one finding.
-		if id := q.Document.Sha256 + q.Document.Code + q.Document.Member; seen[id] {
+		if id := q.Document.Sha256 + finding.Code + q.Document.Member; seen[id] {
 			continue
 		} else {
 			seen[id] = true
 		}
-		r.Rejected = append(r.Rejected, record.ReportRejected{Code: q.Document.Code, Reason: q.Document.Reason, Sha256: q.Document.Sha256,
+		r.Rejected = append(r.Rejected, record.ReportRejected{Code: finding.Code, Reason: finding.Reason, Sha256: q.Document.Sha256,
 			SOPUID: q.Document.SOPUID, QuarantineKey: strings.TrimSuffix(q.DocumentKey, documentSuffix)})
 	}
 	r.Counts.Images, r.Counts.Rejected = len(r.Images), len(r.Rejected)

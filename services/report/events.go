@@ -8,6 +8,8 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
@@ -63,6 +65,12 @@ func documentOf(e event.Envelope) (store.Kind, string, error) {
 	case event.TypeImageRejected:
 		data, err := event.DataOf[event.ImageRejected](e, e.Type)
 		return store.KindRejected, data.QuarantineKey + documentSuffix, err
+	case event.TypeQuarantineDecided:
+		data, err := event.DataOf[event.QuarantineDecided](e, e.Type)
+		return store.KindRuling, blob.QuarantineDocument{Key: data.QuarantineKey, Kind: blob.QuarantineDecision, Number: data.Number}.DocumentKey(), err
+	case event.TypeQuarantineReleased:
+		data, err := event.DataOf[event.QuarantineReleased](e, e.Type)
+		return store.KindRuling, blob.QuarantineDocument{Key: data.QuarantineKey, Kind: blob.QuarantineRelease, Number: data.Number}.DocumentKey(), err
 	case event.TypeImageDuplicate:
 		data, err := event.DataOf[event.ImageDuplicate](e, e.Type)
 		return store.KindDuplicate, data.ReceiptKey, err
@@ -73,9 +81,21 @@ func documentOf(e event.Envelope) (store.Kind, string, error) {
 // index reads a document from its bucket and adds it to the index.
 func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuilding bool) error {
 	buckets := s.deps.Blob.Buckets()
+	if kind == store.KindRejected || kind == store.KindRuling {
+		d, ok := blob.ParseQuarantineDocument(key)
+		if !ok {
+			return fault.New(fault.Invalid, "key-invalid", "%s is not the key of a document in quarantine", key)
+		}
+		// Whichever of its documents is new, the file's whole history is what is known of it.
+		history, err := quarantine.Load(ctx, s.deps.Blob, buckets.Quarantine, d.Key)
+		if err != nil {
+			return fmt.Errorf("reading the history of %s: %w", d.Key, err)
+		}
+		return s.deps.Store.PutRejected(ctx, history, s.deps.Clock())
+	}
 	bucket := map[store.Kind]string{
 		store.KindInstance: buckets.Archive, store.KindDuplicate: buckets.Archive, store.KindOutcome: buckets.Results,
-		store.KindRejected: buckets.Quarantine, store.KindReport: buckets.Reports,
+		store.KindReport: buckets.Reports,
 	}[kind]
 	raw, err := s.deps.Blob.GetBytes(ctx, bucket, key, documentLimit)
 	if err != nil {
@@ -99,12 +119,6 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 			return fmt.Errorf("reading %s: %w", key, err)
 		}
 		return s.deps.Store.PutOutcome(ctx, outcome, at)
-	case store.KindRejected:
-		doc, err := record.Decode[record.Quarantine](record.QuarantineSchema, raw)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", key, err)
-		}
-		return s.deps.Store.PutRejected(ctx, store.Rejected{DocumentKey: key, Document: *doc}, at)
 	case store.KindDuplicate:
 		doc, err := record.Decode[record.Duplicate](record.DuplicateSchema, raw)
 		if err != nil {

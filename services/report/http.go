@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
 )
 
 const (
@@ -86,12 +87,19 @@ func (s *Service) routes() []route {
 		{"GET /patients", false, s.patientsPage},
 		{"GET /patients/{id}", false, s.patientPage},
 		{"GET /quarantine", false, s.quarantinePage},
+		{"GET /quarantine/{clinic}/{day}/{id}", false, s.quarantinedPage},
+		{"POST /quarantine/release", false, s.ruleForm(record.ActionRelease)},
+		{"POST /quarantine/discard", false, s.ruleForm(record.ActionDiscard)},
 
 		{"GET /api/status", false, s.apiStatus},
 		{"GET /api/reports", false, s.apiReports},
 		{"GET /api/reports/{id}", false, s.apiReport},
 		{"GET /api/images/{sop}/{sha}/{file}", false, s.apiPicture},
 		{"GET /api/quarantine", false, s.apiQuarantine},
+		{"GET /api/quarantine/{clinic}/{day}/{id}", false, s.apiQuarantined},
+		{"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg", false, s.apiQuarantinedPhoto},
+		{"POST /api/quarantine/release", false, s.apiRule(record.ActionRelease)},
+		{"POST /api/quarantine/discard", false, s.apiRule(record.ActionDiscard)},
 		{"POST /api/uploads", false, s.apiUploads},
 
 		{"GET /fhir/metadata", true, s.fhirMetadata},

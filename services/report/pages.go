@@ -14,6 +14,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/report/web"
@@ -361,33 +362,33 @@ func (s *Service) patientPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) quarantinePage(w http.ResponseWriter, r *http.Request) error {
+	return s.showQuarantine(w, r, http.StatusOK, nil)
+}
+
+// showQuarantine shows the files that need a person, and why decisions about some were refused.
+func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status int, problems []string) error {
 	offset, err := intParam(r.URL.Query(), "from", 0, 0, 1<<30)
 	if err != nil {
 		return err
 	}
-	found, total, err := s.deps.Store.FindRejected(r.Context(), time.Time{}, filesPerPage, offset)
+	found, total, err := s.deps.Store.FindRejected(r.Context(), quarantine.Open, time.Time{}, filesPerPage, offset)
 	if err != nil {
 		return err
 	}
-	view := web.QuarantineView{Shell: s.shell("Quarantine", web.Quarantine), Total: total, From: offset + 1, To: offset + len(found)}
+	view := web.QuarantineView{Shell: s.shell("Quarantine", web.Quarantine), Total: total, From: offset + 1, To: offset + len(found), Problems: problems}
 	groups := map[string]int{}
 	for _, f := range found {
-		d := f.Document
-		line := web.QuarantineLine{Reason: d.Reason, Action: d.Action, Code: d.Code, File: d.InboxKey, Member: d.Member, Clinic: d.Clinic,
-			ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes)}
-		if d.Patient != nil {
-			line.Patient = strings.TrimSpace(personName(d.Patient.Name) + " " + d.Patient.ID)
-		}
+		line := quarantinedLine(f)
 		view.Lines = append(view.Lines, line)
-		if at, ok := groups[d.Code]; ok {
+		if at, ok := groups[line.Code]; ok {
 			view.Groups[at].Count++
 		} else {
-			groups[d.Code] = len(view.Groups)
-			view.Groups = append(view.Groups, web.Group{Code: d.Code, Count: 1})
+			groups[line.Code] = len(view.Groups)
+			view.Groups = append(view.Groups, web.Group{Code: line.Code, Count: 1})
 		}
 	}
 	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), total, filesPerPage, func(at int) string { return fmt.Sprintf("/quarantine?from=%d", at) })
-	return s.show(w, http.StatusOK, web.Quarantine, view)
+	return s.show(w, status, web.Quarantine, view)
 }
 
 func sizeInWords(n int) string {

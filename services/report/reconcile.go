@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
@@ -39,10 +40,19 @@ func (s *Service) listings() []listing {
 	return []listing{
 		{store.KindInstance, b.Archive, "images/", isDocument},
 		{store.KindOutcome, b.Results, "images/", func(key string) bool { return path.Base(key) == resultName || isFailure(key) }},
-		{store.KindRejected, b.Quarantine, "", isDocument},
+		{store.KindRejected, b.Quarantine, "", func(key string) bool { return quarantineKind(key) == blob.QuarantineReason }},
+		{store.KindRuling, b.Quarantine, "", func(key string) bool {
+			return quarantineKind(key) == blob.QuarantineDecision || quarantineKind(key) == blob.QuarantineRelease
+		}},
 		{store.KindDuplicate, b.Archive, "duplicates/", isDocument},
 		{store.KindReport, b.Reports, "patients/", func(key string) bool { return path.Base(key) == "report.json" }},
 	}
+}
+
+// quarantineKind is the kind of a document in the quarantine bucket, or "".
+func quarantineKind(key string) blob.QuarantineKind {
+	d, _ := blob.ParseQuarantineDocument(key)
+	return d.Kind
 }
 
 // reconcileLoop reconciles at start and then again and again. An index that was whole before is trusted at once: what it missed

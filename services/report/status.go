@@ -70,13 +70,16 @@ func (s *Service) countOnce(ctx context.Context, since time.Time) (tally, error)
 		return t, err
 	}
 	// What waits for segmentation is pending in the index as well, unless the index has not seen it yet.
-	t.fill(counts, t.Inbox+max(counts.Pending+reportLag, segmentLag))
+	t.fill(counts, t.Inbox+max(counts.Pending+reportLag, segmentLag)+counts.Releasing)
 	return t, s.pace(ctx, &t)
 }
 
 func (t *tally) fill(c store.Counts, pending int) {
 	t.Pending, t.Done, t.Failed, t.Duplicate, t.Quarantined = pending, c.Done, c.Failed, c.Duplicate, c.Quarantined
-	t.Received = t.Pending + t.Done + t.Duplicate + t.Quarantined + t.Failed
+	t.Received = t.Pending + t.Done + t.Duplicate + t.Quarantined + t.Failed + c.Discarded
+	if c.Discarded > 0 {
+		t.Discarded = &c.Discarded
+	}
 	t.Ungradable, t.NotAnalysed = c.Ungradable, c.NotAnalysed
 	t.Reports, t.Patients = &c.Reports, &c.Patients
 }

@@ -38,13 +38,14 @@ type commandLine struct {
 	Segment segmentCommand `cmd:"" help:"Run segment workers against external NATS and S3."`
 	Report  reportCommand  `cmd:"" help:"Run the report service (reports, FHIR, web page) against external NATS and S3."`
 
-	Submit   submitCommand   `cmd:"" help:"Upload DICOM files, ZIPs or folders to a running Noctua."`
-	Status   statusCommand   `cmd:"" help:"Show how many images are received, pending, done, duplicate, quarantined and failed."`
-	Demo     demoCommand     `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
-	Predict  predictCommand  `cmd:"" help:"Segment pictures or DICOM files without servers."`
-	Evaluate evaluateCommand `cmd:"" help:"Compare models with labelled data sets."`
-	Model    modelCommand    `cmd:"" help:"Install, list, choose and remove models."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Submit     submitCommand     `cmd:"" help:"Upload DICOM files, ZIPs or folders to a running Noctua."`
+	Status     statusCommand     `cmd:"" help:"Show how many images are received, pending, done, duplicate, quarantined and failed."`
+	Quarantine quarantineCommand `cmd:"" help:"List, show, release and discard files that need a person."`
+	Demo       demoCommand       `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
+	Predict    predictCommand    `cmd:"" help:"Segment pictures or DICOM files without servers."`
+	Evaluate   evaluateCommand   `cmd:"" help:"Compare models with labelled data sets."`
+	Model      modelCommand      `cmd:"" help:"Install, list, choose and remove models."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // invocation is what a command needs besides its own flags.

@@ -58,7 +58,11 @@ func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, mo
 		}
 		return nil
 	}
-	components := []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}}
+	releases := stream.Worker{
+		Conn: b.conn, Consumer: stream.ConsumerRelease, StallAfter: releaseLimit, HandlerTimeLimit: releaseLimit, Logger: b.logger.With("service", "ingest"),
+		Handler: func(ctx context.Context, d stream.Delivery) error { return service.HandleDecision(ctx, d.Envelope) },
+	}
+	components := []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}, {Name: "releases", Run: releases.Run}}
 	if listener == nil {
 		return components, nil
 	}
@@ -68,6 +72,9 @@ func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, mo
 	}
 	return append(components, lifecycle.Component{Name: "DICOM receiver", Run: receiver.Run}), nil
 }
+
+// releaseLimit is how long the release of a file may take: a ZIP of thousands of pictures is judged picture by picture.
+const releaseLimit = time.Hour
 
 const (
 	wakeWait  = 30 * time.Second // of one request for wake-ups

@@ -117,6 +117,12 @@ func answerTo(r request, file *os.File) (answer, *os.File) {
 		return answer{Failed: toWire(err)}, nil
 	}
 	a := answer{TransferSyntax: f.TransferSyntax}
+	if r.Want == Splices && r.Correction != nil {
+		if a.Splices, err = f.Correct(*r.Correction); err != nil {
+			a.Failed = toWire(err)
+		}
+		return a, nil
+	}
 	a.Instance, err = f.Describe()
 	a.Refused = toWire(err)
 	if r.Want == Judgement && (err != nil || !photograph(a.Instance)) {

@@ -60,6 +60,8 @@ const (
 	Judgement Want = iota
 	// Picture asks for the pixels too, refused or not.
 	Picture
+	// Splices asks for what a correction changes; pixels are left alone.
+	Splices
 )
 
 // Outcome is what a file turned out to be.
@@ -71,6 +73,8 @@ type Outcome struct {
 	Notes          []record.Note   // on decoding
 	PixelSHA256    string          // of the RGB bytes; "" if they were not decoded
 	Picture        *raster.RGB     // only where Picture was asked for
+
+	splices []dicom.Splice
 }
 
 // Reader reads files in children. It may be used by many goroutines at once.
@@ -106,6 +110,17 @@ func (r *Reader) Close() {
 // Faults: those of dicom.Open; Invalid parser-limit where two children in a row came to their end on the file; Transient
 // child-unavailable where none can be started. The context's own error where it ended.
 func (r *Reader) Read(ctx context.Context, file *os.File, size int64, want Want) (Outcome, error) {
+	return r.ask(ctx, file, request{Size: size, Limits: r.config.Limits, Want: want})
+}
+
+// Correct asks how a file of size bytes is to be changed for a correction: dicom.File.Correct, whose result dicom.Spliced takes.
+// Faults are those of Read and of dicom.File.Correct.
+func (r *Reader) Correct(ctx context.Context, file *os.File, size int64, c record.Correction) ([]dicom.Splice, error) {
+	outcome, err := r.ask(ctx, file, request{Size: size, Limits: r.config.Limits, Want: Splices, Correction: &c})
+	return outcome.splices, err
+}
+
+func (r *Reader) ask(ctx context.Context, file *os.File, question request) (Outcome, error) {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -117,10 +132,10 @@ func (r *Reader) Read(ctx context.Context, file *os.File, size int64, want Want)
 		return Outcome{}, fault.Wrap(fault.Transient, "child-unavailable", err, "the file cannot be handed to its reader")
 	}
 	defer func() { _ = file.Close() }() // only read
-	outcome, err := r.try(ctx, file, size, want)
+	outcome, err := r.try(ctx, file, question)
 	var died *deathError
 	if errors.As(err, &died) && !died.late { // it may have been somebody else's doing: the kernel's, short of memory
-		outcome, err = r.try(ctx, file, size, want)
+		outcome, err = r.try(ctx, file, question)
 	}
 	if errors.As(err, &died) {
 		r.logger.WarnContext(ctx, "a DICOM child came to its end on a file", "error", err)
@@ -145,12 +160,12 @@ func (r *Reader) ReadBytes(ctx context.Context, data []byte, want Want) (Outcome
 }
 
 // try reads a file with one child.
-func (r *Reader) try(ctx context.Context, file *os.File, size int64, want Want) (Outcome, error) {
+func (r *Reader) try(ctx context.Context, file *os.File, question request) (Outcome, error) {
 	c, err := r.take()
 	if err != nil {
 		return Outcome{}, err
 	}
-	outcome, err := c.read(ctx, request{Size: size, Limits: r.config.Limits, Want: want}, file, r.config.Timeout)
+	outcome, err := c.read(ctx, question, file, r.config.Timeout)
 	// A child that has met a bad file is not trusted with the next one.
 	if err != nil || outcome.Undecoded != nil {
 		c.end()
@@ -276,7 +291,7 @@ func (c *child) read(ctx context.Context, r request, file *os.File, timeout time
 	}
 	outcome := Outcome{
 		TransferSyntax: a.TransferSyntax, Instance: a.Instance, Refused: a.Refused.err(), Undecoded: a.Undecoded.err(),
-		Notes: a.Notes, PixelSHA256: a.PixelSHA256,
+		Notes: a.Notes, PixelSHA256: a.PixelSHA256, splices: a.Splices,
 	}
 	if r.Want == Picture && a.Undecoded == nil {
 		if outcome.Picture, err = readPicture(pixels, a.Width, a.Height, r.Limits); err != nil {

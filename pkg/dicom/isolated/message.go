@@ -18,11 +18,13 @@ type request struct {
 	Size   int64        `json:"size"`
 	Limits dicom.Limits `json:"limits"`
 	Want   Want         `json:"want"`
+	// Correction comes with Want Splices.
+	Correction *record.Correction `json:"correction,omitempty"`
 }
 
 // answer is what the child says, with the pixels as a descriptor if there are any.
 type answer struct {
-	Failed         *wireFault      `json:"failed,omitempty"` // of dicom.Open
+	Failed         *wireFault      `json:"failed,omitempty"` // of dicom.Open, or of File.Correct
 	TransferSyntax string          `json:"transfer_syntax,omitempty"`
 	Instance       record.Instance `json:"instance"`
 	Refused        *wireFault      `json:"refused,omitempty"`   // of Describe
@@ -31,6 +33,7 @@ type answer struct {
 	PixelSHA256    string          `json:"pixel_sha256,omitempty"`
 	Width          int             `json:"width,omitempty"`
 	Height         int             `json:"height,omitempty"`
+	Splices        []dicom.Splice  `json:"splices,omitempty"`
 }
 
 // hello is the child's first message: it is locked up, or why it is less so than it could be.

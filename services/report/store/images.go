@@ -20,6 +20,7 @@ const (
 	KindRejected  Kind = "rejected"
 	KindDuplicate Kind = "duplicate"
 	KindReport    Kind = "report"
+	KindRuling    Kind = "ruling" // a decision about a file in quarantine, or what became of its release
 )
 
 // keyColumns says where the keys of a kind are. The names are constants: no outside text reaches a statement.
@@ -33,6 +34,8 @@ func keyColumn(kind Kind) (table, column string, err error) {
 		return "rejected", "document_key", nil
 	case KindDuplicate:
 		return "duplicates", "document_key", nil
+	case KindRuling:
+		return "rulings", "document_key", nil
 	case KindReport:
 		return "reports", "document_key", nil
 	}

@@ -6,23 +6,47 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-// PutRejected adds a quarantined file; a second time it changes nothing. Reports of the same study at the same clinic become
-// due, since they name it.
-func (s *SQL) PutRejected(ctx context.Context, r Rejected, at time.Time) error {
-	raw, err := json.Marshal(r.Document)
+// PutRejected adds a quarantined file with its history, or brings in what is new of its history; a second time it changes nothing.
+// Reports of the same study at the same clinic become due, since they name it.
+func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Time) error {
+	document, err := json.Marshal(h.Document)
 	if err != nil {
 		return fault.Wrap(fault.Internal, "document-invalid", err, "indexing a quarantine document")
 	}
-	d := r.Document
+	steps, err := json.Marshal(h.Steps)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "document-invalid", err, "indexing what was decided about a file in quarantine")
+	}
+	var rulings []string
+	for i, step := range h.Steps {
+		d := blob.QuarantineDocument{Key: h.Key, Kind: blob.QuarantineDecision, Number: i + 1}
+		rulings = append(rulings, d.DocumentKey())
+		if d.Kind = blob.QuarantineRelease; step.Release != nil {
+			rulings = append(rulings, d.DocumentKey())
+		}
+	}
+	key := blob.QuarantineDocument{Key: h.Key, Kind: blob.QuarantineReason}.DocumentKey()
+	d := h.Document
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, received_ms, document) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO NOTHING`, r.DocumentKey, d.Clinic, d.Code, d.StudyUID, ms(d.ReceivedAt), string(raw))
-		if err != nil || n == 0 || d.StudyUID == "" {
+		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, received_ms, document, state, steps, rulings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (document_key) DO UPDATE SET state = excluded.state, steps = excluded.steps, rulings = excluded.rulings
+			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, d.Code, d.StudyUID, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
+		if err != nil || n == 0 {
 			return err
+		}
+		for _, ruling := range rulings {
+			if _, err := tx.exec(`INSERT INTO rulings (document_key) VALUES (?) ON CONFLICT DO NOTHING`, ruling); err != nil {
+				return err
+			}
+		}
+		if d.StudyUID == "" {
+			return nil
 		}
 		rows, err := tx.query(`SELECT report_id FROM studies WHERE study_uid = ? AND clinic = ?`, d.StudyUID, d.Clinic)
 		touched, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { err = r.Scan(&id); return id, err })
@@ -38,32 +62,54 @@ func (s *SQL) PutRejected(ctx context.Context, r Rejected, at time.Time) error {
 	})
 }
 
-// RejectedOf returns the quarantined files of a study at a clinic, the first one first.
+const rejectedColumns = `document_key, document, state, steps`
+
+// RejectedOf returns the files of a study at a clinic that are still in quarantine for somebody to see to, the first one first.
 func (s *SQL) RejectedOf(ctx context.Context, clinic, studyUID string) ([]Rejected, error) {
-	rows, err := s.query(ctx, `SELECT document_key, document FROM rejected WHERE study_uid = ? AND clinic = ?
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE study_uid = ? AND clinic = ? AND state IN ('open', 'releasing')
 		ORDER BY received_ms, document_key`, studyUID, clinic)
 	return collect(rows, err, scanRejected)
 }
 
-// FindRejected returns quarantined files, the newest first, and how many there are in all. since zero: all.
-func (s *SQL) FindRejected(ctx context.Context, since time.Time, limit, offset int) ([]Rejected, int, error) {
+// FindRejected returns quarantined files of a state ("": all), the newest first, and how many there are in all. since zero: all.
+func (s *SQL) FindRejected(ctx context.Context, state quarantine.State, since time.Time, limit, offset int) ([]Rejected, int, error) {
+	const where = ` FROM rejected WHERE received_ms >= ? AND (? = '' OR state = ?)`
 	var total int
-	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM rejected WHERE received_ms >= ?`, ms(since)).Scan(&total); err != nil {
+	if err := s.queryRow(ctx, `SELECT COUNT(*)`+where, ms(since), string(state), string(state)).Scan(&total); err != nil {
 		return nil, 0, unavailable(err)
 	}
-	rows, err := s.query(ctx, `SELECT document_key, document FROM rejected WHERE received_ms >= ?
-		ORDER BY received_ms DESC, document_key LIMIT ? OFFSET ?`, ms(since), limit, offset)
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+where+` ORDER BY received_ms DESC, document_key LIMIT ? OFFSET ?`,
+		ms(since), string(state), string(state), limit, offset)
 	found, err := collect(rows, err, scanRejected)
 	return found, total, err
 }
 
+// RejectedBy returns the file in quarantine whose key begins with prefix. NotFound "not-indexed" where there is none, Invalid
+// "id-ambiguous" where there are several.
+func (s *SQL) RejectedBy(ctx context.Context, clinic, prefix string) (Rejected, error) {
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE clinic = ? AND SUBSTR(document_key, 1, ?) = ? LIMIT 2`, clinic, len(prefix), prefix)
+	found, err := collect(rows, err, scanRejected)
+	switch {
+	case err != nil:
+		return Rejected{}, err
+	case len(found) == 0:
+		return Rejected{}, fault.New(fault.NotFound, "not-indexed", "there is no such file in quarantine")
+	case len(found) > 1:
+		return Rejected{}, fault.New(fault.Invalid, "id-ambiguous", "several files in quarantine begin with that id; give more of its letters")
+	}
+	return found[0], nil
+}
+
 func scanRejected(r *sql.Rows) (Rejected, error) {
 	var v Rejected
-	var raw string
-	if err := r.Scan(&v.DocumentKey, &raw); err != nil {
+	var document, steps string
+	if err := r.Scan(&v.DocumentKey, &document, &v.State, &steps); err != nil {
 		return v, err
 	}
-	return v, json.Unmarshal([]byte(raw), &v.Document)
+	if err := json.Unmarshal([]byte(steps), &v.Steps); err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal([]byte(document), &v.Document)
 }
 
 // PutDuplicate adds a receipt for bytes that were there already; a second time it changes nothing.
@@ -90,7 +136,9 @@ func (s *SQL) Count(ctx context.Context, since time.Time) (Counts, error) {
 		{&c.Ungradable, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'ungradable'`, []any{from}},
 		{&c.NotAnalysed, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'not-analysed'`, []any{from}},
 		{&c.Duplicate, `SELECT COUNT(*) FROM duplicates WHERE received_ms >= ?`, []any{from}},
-		{&c.Quarantined, `SELECT COUNT(*) FROM rejected WHERE received_ms >= ?`, []any{from}},
+		{&c.Quarantined, `SELECT COUNT(*) FROM rejected WHERE state = 'open' AND received_ms >= ?`, []any{from}},
+		{&c.Releasing, `SELECT COUNT(*) FROM rejected WHERE state = 'releasing'`, nil},
+		{&c.Discarded, `SELECT COUNT(*) FROM rejected WHERE state = 'discarded' AND received_ms >= ?`, []any{from}},
 		{&c.Reports, `SELECT COUNT(*) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
 		{&c.Patients, `SELECT COUNT(DISTINCT patient_key) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
 	} {
@@ -127,7 +175,7 @@ func (s *SQL) Contents(ctx context.Context) (Contents, error) {
 	if c.Images, err = collect(rows, err, func(r *sql.Rows) (Image, error) { return scanImage(r) }); err != nil {
 		return c, err
 	}
-	rows, err = s.query(ctx, `SELECT document_key, document FROM rejected ORDER BY document_key`)
+	rows, err = s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected ORDER BY document_key`)
 	if c.Rejected, err = collect(rows, err, scanRejected); err != nil {
 		return c, err
 	}

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"strings"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
@@ -43,6 +45,13 @@ type Outcome struct {
 type Rejected struct {
 	DocumentKey string // .json in the quarantine bucket
 	Document    record.Quarantine
+	State       quarantine.State
+	Steps       []quarantine.Step // what people decided, and what became of it
+}
+
+// History is the file's history as the index knows it, without the hash that the next document needs.
+func (r Rejected) History() quarantine.History {
+	return quarantine.History{Key: strings.TrimSuffix(r.DocumentKey, ".json"), Document: r.Document, Steps: r.Steps}
 }
 
 // Duplicate is a receipt for bytes that were there already.
@@ -89,6 +98,7 @@ type Study struct {
 type Counts struct {
 	Pending, Done, Failed, Duplicate, Quarantined int
 	Ungradable, NotAnalysed                       int // of Done
+	Releasing, Discarded                          int // files in quarantine that need nobody, and are not of Quarantined
 	Reports, Patients                             int
 }
 

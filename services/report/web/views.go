@@ -157,6 +157,7 @@ type PatientView struct {
 
 // QuarantineLine is a file in quarantine.
 type QuarantineLine struct {
+	ID, Link             string
 	Reason, Action, Code string
 	File, Member, Clinic string
 	Patient              string
@@ -175,8 +176,27 @@ type QuarantineView struct {
 	Shell
 	Lines                  []QuarantineLine
 	Groups                 []Group
+	Problems               []string // why decisions were refused
 	Total, From, To        int
 	PreviousLink, NextLink string
+}
+
+// RulingLine is what was decided about a file, and what became of it.
+type RulingLine struct {
+	At                                time.Time
+	What, By, Why, Correction, Result string
+}
+
+// QuarantinedView is a file in quarantine.
+type QuarantinedView struct {
+	Shell
+	Line                      QuarantineLine
+	StateText                 string // "" while it needs a person
+	BirthDate, Study, Photo   string
+	MayDecide, Discarded      bool
+	AskLaterality, AskPatient bool
+	History                   []RulingLine
+	Problems                  []string // why a decision was refused
 }
 
 // SignInView asks for the token.

@@ -21,13 +21,14 @@ func Static() (fs.FS, error) { return fs.Sub(static, "static") }
 
 // Names of the pages.
 const (
-	Tonight    = "tonight"
-	Live       = "live" // the part of Tonight that is fetched again and again
-	Patients   = "patients"
-	Patient    = "patient"
-	Quarantine = "quarantine"
-	SignIn     = "signin"
-	Failed     = "error"
+	Tonight     = "tonight"
+	Live        = "live" // the part of Tonight that is fetched again and again
+	Patients    = "patients"
+	Patient     = "patient"
+	Quarantine  = "quarantine"
+	Quarantined = "quarantined"
+	SignIn      = "signin"
+	Failed      = "error"
 )
 
 // Pages renders the pages. It is safe for concurrent use.
@@ -55,7 +56,7 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Patients, Patient, Quarantine, SignIn, Failed} {
+	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/live.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)

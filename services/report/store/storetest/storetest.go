@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
@@ -337,24 +338,61 @@ func testRejected(t *testing.T, open Open) {
 	img := Image(1, 1)
 	must(t, s.PutImage(t.Context(), img, Start))
 	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
-	r := store.Rejected{DocumentKey: "north/2026-11-23/aa.json", Document: record.Quarantine{Schema: record.QuarantineSchema, Clinic: "north",
+	r := quarantine.History{Key: "north/2026-11-23/aa", Document: record.Quarantine{Schema: record.QuarantineSchema, Clinic: "north",
 		Code: "laterality-missing", Reason: "Which eye?", Action: "Say which.", StudyUID: img.StudyUID, ReceivedAt: Start}}
 	must(t, s.PutRejected(t.Context(), r, Start.Add(time.Minute)))
 	dueAt(t, s, 1, Start.Add(time.Minute).Add(Timing.Settle))
 	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
 	elsewhere := r
-	elsewhere.DocumentKey, elsewhere.Document.Clinic = "south/2026-11-23/aa.json", "south"
+	elsewhere.Key, elsewhere.Document.Clinic = "south/2026-11-23/aa", "south"
 	must(t, s.PutRejected(t.Context(), elsewhere, Start.Add(time.Hour)))
 	dueAt(t, s, 1, time.Time{}) // another clinic's study is another study
 	got, err := s.RejectedOf(t.Context(), "north", img.StudyUID)
 	must(t, err)
-	if !reflect.DeepEqual(got, []store.Rejected{r}) {
+	if len(got) != 1 || !reflect.DeepEqual(got[0].History(), r) || got[0].State != quarantine.Open {
 		t.Fatalf("rejected %+v", got)
 	}
-	_, total, err := s.FindRejected(t.Context(), time.Time{}, 1, 0)
+	find := func(state quarantine.State, want int) {
+		t.Helper()
+		_, total, err := s.FindRejected(t.Context(), state, time.Time{}, 1, 0)
+		must(t, err)
+		if total != want {
+			t.Fatalf("%d rejected in state %q, want %d", total, state, want)
+		}
+	}
+	find("", 2)
+	find(quarantine.Open, 2)
+
+	// Histories grow, and an older one that comes late changes nothing.
+	decided := r
+	decided.Steps = []quarantine.Step{{Decision: record.Decision{Number: 1, Action: record.ActionRelease, DecidedAt: Start}}}
+	released := r
+	released.Steps = []quarantine.Step{{Decision: decided.Steps[0].Decision, Release: &record.Release{Number: 1, Result: record.ReleaseArchived, FinishedAt: Start}}}
+	must(t, s.PutRejected(t.Context(), decided, Start.Add(2*time.Hour)))
+	dueAt(t, s, 1, Start.Add(2*time.Hour).Add(Timing.Settle))
+	find(quarantine.Releasing, 1)
+	if c, err := s.Count(t.Context(), time.Time{}); err != nil || c.Quarantined != 1 || c.Releasing != 1 {
+		t.Fatalf("counts %+v, %v", c, err)
+	}
+	must(t, s.PutRejected(t.Context(), released, Start.Add(2*time.Hour)))
+	must(t, s.PutRejected(t.Context(), decided, Start.Add(3*time.Hour)))
+	find(quarantine.Released, 1)
+	unknown, err := s.Unknown(t.Context(), store.KindRuling, []string{r.Key + ".decision-1.json", r.Key + ".release-1.json", r.Key + ".decision-2.json"})
 	must(t, err)
-	if total != 2 {
-		t.Fatalf("%d rejected, want 2", total)
+	if len(unknown) != 1 || unknown[0] != r.Key+".decision-2.json" {
+		t.Fatalf("unknown rulings %v", unknown)
+	}
+	if got, err = s.RejectedOf(t.Context(), "north", img.StudyUID); err != nil || len(got) != 0 {
+		t.Fatalf("a released file is still named by its study: %+v, %v", got, err)
+	}
+	discarded := elsewhere
+	discarded.Steps = []quarantine.Step{{Decision: record.Decision{Number: 1, Action: record.ActionDiscard, DecidedAt: Start}}}
+	must(t, s.PutRejected(t.Context(), discarded, Start))
+	if c, err := s.Count(t.Context(), time.Time{}); err != nil || c.Quarantined != 0 || c.Releasing != 0 || c.Discarded != 1 {
+		t.Fatalf("counts %+v, %v", c, err)
+	}
+	if one, err := s.RejectedBy(t.Context(), "south", "south/2026-11-23/a"); err != nil || !reflect.DeepEqual(one.History(), discarded) {
+		t.Fatalf("by prefix %+v, %v", one, err)
 	}
 }
 
@@ -441,7 +479,7 @@ func testIdempotent(t *testing.T, open Open) {
 		must(t, s.PutImage(t.Context(), img, Start))
 		must(t, s.PutOutcome(t.Context(), Outcome(img, 1, false), Start))
 		must(t, s.PutDuplicate(t.Context(), store.Duplicate{DocumentKey: "d", Clinic: "north", Sha256: img.Sha256, Of: "x", ReceivedAt: Start}))
-		must(t, s.PutRejected(t.Context(), store.Rejected{DocumentKey: "r", Document: record.Quarantine{Clinic: "north", ReceivedAt: Start}}, Start))
+		must(t, s.PutRejected(t.Context(), quarantine.History{Key: "r", Document: record.Quarantine{Clinic: "north", ReceivedAt: Start}}, Start))
 		must(t, s.PutReport(t.Context(), key, doc, raw, nil, false))
 	}
 	c, err := s.Contents(t.Context())
