@@ -3,7 +3,6 @@ package dicom
 import (
 	"bytes"
 	"io"
-	"slices"
 )
 
 // File is the structure of a Part 10 file whose every length was checked. It keeps the reader and loads values when asked.
@@ -79,7 +78,7 @@ func (f *File) transferSyntax() (string, error) {
 	}
 	// Trailing spaces are wrong in a UID, but unambiguous.
 	uid := string(bytes.TrimRight(raw, "\x00 "))
-	if slices.Contains(TransferSyntaxes(), uid) {
+	if ReadsTransferSyntax(uid) {
 		return uid, nil
 	}
 	if !validUID(uid) {

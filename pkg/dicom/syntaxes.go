@@ -1,8 +1,12 @@
 package dicom
 
-// TransferSyntaxes lists the transfer syntaxes that Open reads; files in others are refused with CodeTransferSyntax.
-func TransferSyntaxes() []string {
-	return []string{ImplicitLittleEndian, ExplicitLittleEndian, JPEGBaseline}
+// ReadsTransferSyntax tells whether Open reads files in this transfer syntax; others are refused with CodeTransferSyntax.
+func ReadsTransferSyntax(uid string) bool {
+	switch uid {
+	case ImplicitLittleEndian, ExplicitLittleEndian, JPEGBaseline:
+		return true
+	}
+	return false
 }
 
 // StorageClasses lists the SOP classes that fundus cameras send and that a door should take: those that Describe accepts, to be

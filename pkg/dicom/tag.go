@@ -115,7 +115,7 @@ const (
 	tagPixelData     Tag = 0x7FE00010
 )
 
-// Transfer syntaxes. Which of them are read, TransferSyntaxes says.
+// Transfer syntaxes. Which of them are read, ReadsTransferSyntax says.
 const (
 	ImplicitLittleEndian = "1.2.840.10008.1.2"
 	ExplicitLittleEndian = "1.2.840.10008.1.2.1"
