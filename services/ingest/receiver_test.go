@@ -30,9 +30,9 @@ import (
 type receiving struct {
 	*logs
 	receiver *Receiver
-	address string
-	spool   string
-	stop    func() // and wait
+	address  string
+	spool    string
+	stop     func() // and wait
 }
 
 // receive starts a receiver of the clinics north (CAMERA, ARCHIVE) and south (OTHER).
