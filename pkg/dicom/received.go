@@ -50,14 +50,16 @@ const identityElements = 100
 
 // Identity reads SOP class and instance UID off the start of a data set that lies between offset and size of reader, without
 // looking at the rest. A UID that cannot be found is "": the data set is damaged, breaks the order of its elements, or is
-// encoded in Explicit VR Big Endian or deflated.
+// deflated.
 func Identity(reader io.ReaderAt, offset, size int64, syntax string) (class, instance string) {
-	if syntax == ExplicitBigEndian || syntax == DeflatedLittleEndian {
+	encoding, _ := syntaxOf(syntax) // unknown ones are Explicit VR Little Endian (PS3.5, 10)
+	if encoding.deflated {
 		return "", ""
 	}
-	p := &parser{window: window{reader: reader, size: size}, limits: Limits{MaxElements: identityElements}}
+	order := (&File{syntax: encoding}).order()
+	p := &parser{window: window{reader: reader, size: size}, limits: Limits{MaxElements: identityElements}, order: order}
 	for offset < size {
-		h, err := p.header(offset, size, syntax == ImplicitLittleEndian)
+		h, err := p.header(offset, size, encoding.implicit)
 		if err != nil || h.length == undefined || h.tag > tagSOPUID {
 			break
 		}

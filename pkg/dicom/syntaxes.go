@@ -1,12 +1,9 @@
 package dicom
 
-// TransferSyntaxes lists the transfer syntaxes that Open reads; files in others are refused with CodeTransferSyntax.
-func TransferSyntaxes() []string {
-	return []string{
-		ImplicitLittleEndian, ExplicitLittleEndian, DeflatedLittleEndian, ExplicitBigEndian, RLELossless,
-		JPEGBaseline, jpegExtended, jpegProgressive, jpegLossless, jpegLosslessSV1, jpegLSLossless, jpegLSNear,
-		jpeg2000, jpeg2000Lossy, htj2kLossless, htj2kRPCL, htj2k,
-	}
+// ReadsTransferSyntax tells whether Open reads files in this transfer syntax; others are refused with CodeTransferSyntax.
+func ReadsTransferSyntax(uid string) bool {
+	_, known := syntaxOf(uid)
+	return known
 }
 
 // StorageClasses lists the SOP classes that fundus cameras send and that a door should take: those that Describe accepts, to be

@@ -274,7 +274,7 @@ func (s *sender) Negotiate(proposed dimse.Context) (syntax string, result dimse.
 		return "", dimse.ContextAbstractSyntax
 	}
 	for _, syntax := range proposed.TransferSyntaxes {
-		if slices.Contains(dicom.TransferSyntaxes(), syntax) {
+		if dicom.ReadsTransferSyntax(syntax) {
 			return syntax, dimse.ContextAccepted
 		}
 	}
