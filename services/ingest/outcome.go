@@ -43,7 +43,7 @@ func (s *Service) accept(ctx context.Context, it item, instance record.Instance,
 	if err != nil {
 		// Something in the file fits DICOM but not Noctua's own document: the file cannot be handled, now or later.
 		s.deps.Logger.Error("an instance document does not fit its schema", "receipt", it.receipt)
-		return it.refuse(CodeProcessing, "", record.Instance{}), nil
+		return it.refuse(CodeProcessing, "", record.Instance{}), nil //nolint:nilerr // it is the outcome of the file
 	}
 
 	same, err := s.claim(ctx, instance, content)

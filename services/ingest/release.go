@@ -45,8 +45,8 @@ func (s *Service) settleDecision(ctx context.Context, key string) (pending bool,
 		}
 	case quarantine.Discarded:
 		return false, nil
+	case quarantine.Open, quarantine.Released: // written, but perhaps never told
 	}
-	// Written, but perhaps never told.
 	number := step.Release.Number
 	return pending, s.publish(ctx, event.TypeQuarantineReleased, event.ID(event.TypeQuarantineReleased, history.Document.ReceiptID, fmt.Sprint(number)), step.Release.Clinic,
 		event.QuarantineReleased{QuarantineKey: key, Number: number})

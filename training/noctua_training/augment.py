@@ -1,11 +1,15 @@
 """Random training crops.
 
-Every picture is held in memory as uint8 canvases at three field-of-view widths. A crop is one affine ``grid_sample``
+Every picture is held in memory as uint8 canvases at several field-of-view widths. A crop is one affine ``grid_sample``
 (rotation, flips, scale, slight stretch) from the level that is just fine enough, so that enlarged crops are not mere
-interpolation and shrunk ones do not alias. Colour is changed before the normalisation that the product does (gamma,
-with the picture's mean and deviation recomputed from its histogram) and after it (channel mixing, gain, offset,
-illumination). Then the crop goes through another camera: softer optics (blur of many widths), a coarser sensor (shrunk
-and enlarged again), sharpening, noise. Label borders move a little, since no two observers draw them alike.
+interpolation and shrunk ones do not alias. The scale is drawn by the picture's own vessels: their mean width, known
+from the label, covers one range whatever the camera, its angle or the age of the eye, so pictures of wide vessels are
+mostly shrunk and those of narrow ones mostly enlarged. Some crops keep about the canvas's own scale.
+
+Colour is changed before the normalisation that the product does (gamma, with the picture's mean and deviation
+recomputed from its histogram) and after it (channel mixing, gain, offset, illumination). Then the crop goes through
+another camera: softer optics (blur of many widths), a coarser sensor (shrunk and enlarged again), sharpening, noise.
+Label borders move a little, since no two observers draw them alike.
 
 Lengths in pixels are those of a field of view of 768 px; they grow with ``fov_px``.
 """
@@ -22,10 +26,11 @@ import torch.nn.functional as F
 
 from .border import border_term
 from .canvas import canvas_mask, to_canvas
-from .data import Picture, class_planes
+from .data import VESSEL, Picture, class_planes
+from .measures import skeleton_length
 
-LEVEL_FACTORS = (2 / 3, 1.0, 1.5)
-"""Field-of-view widths of the levels, as factors of the canonical one."""
+LEVEL_FACTORS = (1 / 3, 2 / 3, 1.0, 1.5, 2.25, 3.0)
+"""Field-of-view widths of the levels, as factors of the canonical one; those finer than the picture are left out."""
 
 REFERENCE_FOV_PX = 768.0
 _LEVEL_MARGIN_PX = 32
@@ -37,7 +42,11 @@ class AugmentConfig:
 
     crop_px: int = 256
     fov_px: float = 768.0
-    scale_factor: tuple[float, float] = (0.6, 1.5)
+    vessel_px: tuple[float, float] = (1.8, 6.6)
+    """Mean vessel width that a crop's scale is drawn for, log-uniform."""
+    native_share: float = 0.25
+    """Crops at about the canvas's own scale instead (``scale_factor``), the plain ones not counted."""
+    scale_factor: tuple[float, float] = (0.8, 1.25)
     stretch_factor: tuple[float, float] = (0.93, 1.07)
     gamma_factor: tuple[float, float] = (0.65, 1.5)
     gamma_share: float = 0.6
@@ -57,7 +66,7 @@ class AugmentConfig:
     grey_share: float = 0.05
     label_shift: float = 0.15
     label_share: float = 0.3
-    plain_share: float = 0.3
+    plain_share: float = 0.2
     """Crops that stay as the camera gave them, turned and flipped only: every camera that is trained on is also seen
     as it is, and how its observer draws can be learnt."""
 
@@ -86,6 +95,7 @@ class Prepared:
     dataset: str
     levels: list[Level]
     histogram: torch.Tensor  # [3, 256] counts inside the field of view
+    vessel_px: float  # mean vessel width on the canonical canvas by the label; 0 where it shows no vessel
 
     def statistics(self, gamma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation per channel inside the FOV after ``255·(v/255)**gamma``."""
@@ -96,9 +106,9 @@ class Prepared:
         return mean.float(), var.sqrt().clamp(min=1.0).float()
 
 
-def level_widths(fov_px: float) -> tuple[int, ...]:
-    """Field-of-view widths of the levels for a canonical width, pixels."""
-    return tuple(round(fov_px * f) for f in LEVEL_FACTORS)
+def level_widths(fov_px: float, native_px: float = math.inf) -> tuple[int, ...]:
+    """Field-of-view widths of the levels, pixels, for a canonical width and the width in the picture itself."""
+    return tuple(round(fov_px * f) for f in LEVEL_FACTORS if f <= 1 or fov_px * f <= 1.1 * native_px)
 
 
 def prepare(
@@ -106,31 +116,38 @@ def prepare(
     dataset: str,
     picture: Picture,
     classes: Sequence[str],
-    widths: Sequence[int] = level_widths(768),
+    fov_px: float = REFERENCE_FOV_PX,
     border_sigma_px: float = 0.0,
 ) -> Prepared:
-    """Resamples a picture and its soft labels to every level.
+    """Resamples a picture and its soft labels to every level of a canonical width.
 
-    ``border_sigma_px`` is the σ of the border term on the middle level (the canonical canvas); 0 leaves it out.
+    ``border_sigma_px`` is the σ of the border term on the canonical canvas; 0 leaves it out.
     """
     target = class_planes(picture.labels, classes).transpose(1, 2, 0) * 255.0
     stacked = np.concatenate([picture.rgb.astype(np.float32), target], axis=2)
     levels = []
-    histogram = None
-    for width in widths:
+    histogram, vessel_px = None, 0.0
+    for width in level_widths(fov_px, 2 * picture.geometry.radius):
         size = width + _LEVEL_MARGIN_PX
         canvas = to_canvas(stacked, picture.geometry, width, size)
         mask = canvas_mask(picture.geometry, width, size)
         border = np.zeros(mask.shape, dtype=np.float32)
         if border_sigma_px > 0:
-            sigma = border_sigma_px * width / widths[len(widths) // 2]
-            border = border_term(canvas[:, :, 4:].max(axis=2) > 127.5, sigma)
+            border = border_term(canvas[:, :, 4:].max(axis=2) > 127.5, border_sigma_px * width / fov_px)
+        if width == round(fov_px) and VESSEL in classes:
+            vessel_px = mean_vessel_width(canvas[:, :, 3 + classes.index(VESSEL)] > 127.5)
         extra = np.stack([border * 255.0, mask * 255.0], axis=2)
         planes = np.concatenate([canvas, extra], axis=2).round().clip(0, 255).astype(np.uint8)
         levels.append(Level(width, torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))))
         inside = planes[mask][:, :3]
         histogram = np.stack([np.bincount(inside[:, c], minlength=256) for c in range(3)])
-    return Prepared(key, dataset, levels, torch.from_numpy(histogram).double())
+    return Prepared(key, dataset, levels, torch.from_numpy(histogram).double(), vessel_px)
+
+
+def mean_vessel_width(mask: np.ndarray) -> float:
+    """Area of a mask by the length of its skeleton, pixels; 0 where it has none."""
+    length = skeleton_length(mask)
+    return float(mask.sum()) / length if length > 0 else 0.0
 
 
 class Sampler:
@@ -165,7 +182,7 @@ class Sampler:
         group = self.groups[self._index(len(self.groups))]
         picture = group[self._index(len(group))]
         plain = self._chance(self.config.plain_share)
-        planes = self._affine(picture, 1.0 if plain else float(self._factor(self.config.scale_factor)))
+        planes = self._affine(picture, 1.0 if plain else self.scale(picture))
         fov = (planes[-1:] > 127.5).float()
         target, border = planes[3:-2] / 255.0, planes[-2:-1] / 255.0
         if plain:
@@ -174,6 +191,13 @@ class Sampler:
         if self._chance(self.config.label_share):
             target = self._redraw(target)
         return self._camera(self._colour(planes[:3], picture, fov)) * fov, target, fov, border
+
+    def scale(self, picture: Prepared) -> float:
+        """Canvas pixels of the crop for one of the canonical canvas."""
+        c = self.config
+        if picture.vessel_px == 0 or self._chance(c.native_share):
+            return float(self._factor(c.scale_factor))
+        return float(self._factor(c.vessel_px)) * c.unit / picture.vessel_px
 
     def _redraw(self, target: torch.Tensor) -> torch.Tensor:
         """Another observer's labels: every structure a little wider or narrower; class 0 takes the rest."""

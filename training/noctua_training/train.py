@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from . import model as networks
-from .augment import AugmentConfig, Prepared, Sampler, level_widths, prepare
+from .augment import AugmentConfig, Prepared, Sampler, prepare
 from .canvas import Geometry, canvas_mask, canvas_size, normalise, to_canvas
 from .data import BACKGROUND, VESSEL, Sample, class_planes, fit_and_validation, load
 from .degrade import DEGRADED, degrade
@@ -326,11 +326,12 @@ def class_shares(pictures: Sequence[Prepared], classes: int) -> np.ndarray:
 def load_training(
     samples: Sequence[Sample], classes: Sequence[str], fov_px: float, log=print, border_sigma_px: float = 0.0
 ) -> list[Prepared]:
-    """Decodes and resamples the training pictures (in memory: 15 MB a picture at 768 px, 26 at 1024)."""
+    """Decodes and resamples the training pictures (in memory, at 1024 px: 12 MB for one of CHASE_DB1, 135 MB for
+    one of HRF)."""
     prepared = []
     for i, sample in enumerate(samples, 1):
         picture = load(sample)
-        prepared.append(prepare(sample.key, sample.dataset, picture, classes, level_widths(fov_px), border_sigma_px))
+        prepared.append(prepare(sample.key, sample.dataset, picture, classes, fov_px, border_sigma_px))
         if i % 10 == 0 or i == len(samples):
             log(f"prepared {i}/{len(samples)} training pictures")
     return prepared

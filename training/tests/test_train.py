@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import drawn, write_folder
 from PIL import Image
 
 from noctua_training.__main__ import main
-from noctua_training.augment import AugmentConfig, Sampler, prepare
+from noctua_training.augment import AugmentConfig, Sampler, mean_vessel_width, prepare
 from noctua_training.canvas import fit_geometry
 from noctua_training.data import Picture
 from noctua_training.export import check_against_torch, golden_input, write_onnx
@@ -28,7 +29,7 @@ def pictures():
     for seed in range(3):
         rgb, vessels, fov = drawn(seed)
         picture = Picture(rgb, {"vessel": vessels}, fov, fit_geometry(fov))
-        prepared.append(prepare(f"drawn/{seed}", "drawn", picture, CLASSES, (256, 320, 384), border_sigma_px=4.0))
+        prepared.append(prepare(f"drawn/{seed}", "drawn", picture, CLASSES, 320.0, border_sigma_px=4.0))
     return prepared
 
 
@@ -107,6 +108,29 @@ def test_crops_are_what_they_say(pictures):
     # Labels move with the picture: vessels are darker in green than their surround.
     green, vessel = images[:, 1], target[:, 1]
     assert green[inside & (vessel > 0.9)].mean() < green[inside & (vessel < 0.1)].mean() - 0.5
+
+
+def test_scales_follow_the_vessels(pictures):
+    """Whatever the width of a picture's vessels, its crops show the same range of widths."""
+    wide, narrow = replace(pictures[0], vessel_px=6.0), replace(pictures[1], vessel_px=1.5)
+    c = AugmentConfig(crop_px=64, fov_px=768.0, vessel_px=(2.0, 8.0), native_share=0.0)
+    sampler = Sampler([wide, narrow], c, torch.Generator().manual_seed(4))
+    for picture in (wide, narrow):
+        widths = [sampler.scale(picture) * picture.vessel_px for _ in range(300)]
+        assert min(widths) == pytest.approx(2.0, rel=0.05)
+        assert max(widths) == pytest.approx(8.0, rel=0.05)
+        assert np.median(widths) == pytest.approx(4.0, rel=0.15)
+    unlabelled = replace(pictures[2], vessel_px=0.0)
+    scales = [sampler.scale(unlabelled) for _ in range(300)]
+    assert c.scale_factor[0] <= min(scales) < max(scales) <= c.scale_factor[1]
+
+
+def test_mean_vessel_width_of_bars():
+    mask = np.zeros((100, 200), bool)
+    mask[20:26, 10:190] = True
+    mask[50:56, 10:190] = True
+    assert mean_vessel_width(mask) == pytest.approx(6.0, rel=0.05)
+    assert mean_vessel_width(np.zeros((8, 8), bool)) == 0
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():

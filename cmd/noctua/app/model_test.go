@@ -95,7 +95,7 @@ func TestModelLife(t *testing.T) {
 	out, _ = want(t, exitOK, "model", "list", "--data", data)
 	contains(t, out, "*  shipped", "tiny@1")
 	out, _ = want(t, exitOK, "model", "show", "--data", data)
-	contains(t, out, "noctua-vessel-2", "CHASE_DB1 test, 8 pictures: dice 0.8155, auc 0.9857, ")
+	contains(t, out, "noctua-vessel-2", "CHASE_DB1 test, 8 pictures: dice 0.8165, auc 0.9862, ")
 	out, _ = want(t, exitOK, "model", "use", "tiny", "--data", data)
 	contains(t, out, "next start")
 	out, _ = want(t, exitOK, "model", "show", "--data", data)
