@@ -111,6 +111,9 @@ func TestRefusalsComeThrough(t *testing.T) {
 
 func TestAChildThatDiesIsTheOutcomeOfItsFileAlone(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("bounds memory, which the race detector multiplies")
+	}
 	r := newReader(t, Config{Children: 1, MemoryBytes: 96 << 20})
 	if _, err := r.ReadBytes(t.Context(), square(10), Judgement); err != nil {
 		t.Fatal(err)
@@ -134,12 +137,13 @@ func TestTimeIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := memoryFile("test", square(4000))
+	data := square(4000)
+	file, err := memoryFile("test", data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	_, err = c.read(t.Context(), request{Size: 48e6}, file, time.Microsecond)
+	_, err = c.read(t.Context(), request{Size: int64(len(data))}, file, time.Microsecond)
 	var died *deathError
 	if !errors.As(err, &died) || !died.late {
 		t.Errorf("a microsecond for 16 megapixels: %v", err)
