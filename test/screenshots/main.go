@@ -87,7 +87,17 @@ func run(data, out, scheme string, width, height int64) error {
 	if err != nil || !patient.Exists {
 		return fmt.Errorf("no patient is listed: %w", errors.Join(err, os.ErrNotExist))
 	}
-	return shot("patient", chromedp.Navigate(url+patient.Value))
+	if err := shot("patient", chromedp.Navigate(url+patient.Value)); err != nil {
+		return err
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(url+"/quarantine")); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	file, err := chromedp.Run(ctx, chromedp.AttributeValue(`main a[href^="/quarantine/"]`, "href"))
+	if err != nil || !file.Exists {
+		return fmt.Errorf("no file is in quarantine: %w", errors.Join(err, os.ErrNotExist))
+	}
+	return shot("quarantined", chromedp.Navigate(url+file.Value))
 }
 
 func readJSON(path string, into any) error {
