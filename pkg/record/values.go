@@ -1,5 +1,7 @@
 package record
 
+import "strings"
+
 // Laterality is the eye: R (right, OD) or L (left, OS).
 type Laterality string
 
@@ -76,3 +78,14 @@ const (
 	DecisionSchema   = "noctua.decision.v1"
 	ReleaseSchema    = "noctua.release.v1"
 )
+
+// String says in words what is assigned, for people: "eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.
+func (c Correction) String() string {
+	var parts []string
+	for _, p := range [][2]string{{"eye", string(c.Laterality)}, {"patient ID", c.PatientID}, {"issuer", c.Issuer}} {
+		if p[1] != "" {
+			parts = append(parts, p[0]+" "+p[1])
+		}
+	}
+	return strings.Join(parts, ", ")
+}

@@ -211,8 +211,11 @@ func (s *Service) apiQuarantinedPhoto(w http.ResponseWriter, r *http.Request) er
 			return nil, err
 		}
 		rgb, err := s.deps.Photo(ctx, object)
-		if err != nil {
+		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Unsupported) {
 			return nil, fault.Wrap(fault.NotFound, "picture-unreadable", err, "the picture of this file cannot be shown")
+		}
+		if err != nil {
+			return nil, err
 		}
 		if err := rgb.Check(); err != nil {
 			return nil, err

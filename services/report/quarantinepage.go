@@ -49,7 +49,7 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 		d := step.Decision
 		line := web.RulingLine{At: d.DecidedAt, What: string(d.Action), By: d.By, Why: d.Reason}
 		if d.Correction != nil {
-			line.Correction = correctionText(*d.Correction)
+			line.Correction = d.Correction.String()
 		}
 		if step.Release != nil {
 			line.Result = strings.TrimSpace(string(step.Release.Result) + " " + step.Release.Code)
@@ -57,16 +57,6 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 		view.History = append(view.History, line)
 	}
 	return s.show(w, status, web.Quarantined, view)
-}
-
-func correctionText(c record.Correction) string {
-	var parts []string
-	for _, p := range [][2]string{{"eye", string(c.Laterality)}, {"patient ID", c.PatientID}, {"issuer", c.Issuer}} {
-		if p[1] != "" {
-			parts = append(parts, p[0]+" "+p[1])
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // ruleForm answers the forms of the page: about one file it comes back to it, about several to the list.

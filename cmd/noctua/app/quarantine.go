@@ -130,7 +130,7 @@ func (c *quarantineShowCommand) Run(inv *invocation) error {
 	for _, h := range f.History {
 		fmt.Fprintf(&b, "\n%s  %s by %s: %s", h.At.Local().Format("2006-01-02 15:04:05"), h.Action, h.By, h.Reason)
 		if h.Correction != nil {
-			fmt.Fprintf(&b, "  [%s]", correctionText(*h.Correction))
+			fmt.Fprintf(&b, "  [%s]", h.Correction)
 		}
 		if h.Result != "" {
 			fmt.Fprintf(&b, "  → %s", strings.TrimSpace(h.Result+" "+h.Code))
@@ -141,16 +141,6 @@ func (c *quarantineShowCommand) Run(inv *invocation) error {
 	}
 	_, err = fmt.Fprint(inv.out, b.String())
 	return err
-}
-
-func correctionText(c record.Correction) string {
-	var parts []string
-	for _, p := range [][2]string{{"laterality", string(c.Laterality)}, {"patient ID", c.PatientID}, {"issuer", c.Issuer}} {
-		if p[1] != "" {
-			parts = append(parts, p[0]+" "+p[1])
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 // escapeID makes an id part of an address; its slashes stay.

@@ -28,7 +28,7 @@ const CodeLimit = "parser-limit"
 
 // Config of a Reader. The zero value of every field means its default.
 type Config struct {
-	// Children is how many files are read at once; default 4.
+	// Children is how many files are read at once; default the number of processors, at least 2.
 	Children int
 	// MemoryBytes is how much address space a child may take for a file; default 1 GiB.
 	MemoryBytes int64
@@ -40,7 +40,7 @@ type Config struct {
 
 func (c Config) orDefaults() Config {
 	if c.Children == 0 {
-		c.Children = 4
+		c.Children = max(2, runtime.NumCPU())
 	}
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = 1 << 30
@@ -337,7 +337,6 @@ func (c *child) end() {
 	_ = c.socket.Close()         // closed already where end is called again
 	_ = c.process.Process.Kill() // it may be dead already
 	_ = c.process.Wait()         // how it ended is known
-	runtime.KeepAlive(c)
 }
 
 // tail keeps the beginning of what a child wrote on its standard error: Go's reason comes first, stacks follow.

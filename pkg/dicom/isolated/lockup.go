@@ -5,7 +5,6 @@ import (
 
 	"github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
-	"golang.org/x/sys/unix"
 )
 
 // allowed are the system calls of the Go runtime, of the C library's memory and threads, and of reading and answering with
@@ -39,7 +38,7 @@ func lockUp() error {
 		NoNewPrivs: true,
 		Flag:       seccomp.FilterFlagTSync,
 		Policy: seccomp.Policy{
-			DefaultAction: seccomp.ActionErrno | seccomp.Action(unix.EPERM),
+			DefaultAction: seccomp.ActionErrno,
 			Syscalls:      []seccomp.SyscallGroup{{Names: names, Action: seccomp.ActionAllow}},
 		},
 	}
