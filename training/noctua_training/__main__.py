@@ -84,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--note", default="", help="a sentence for the model card, e.g. how the run was interrupted")
     export.set_defaults(command=_export)
 
+    errors = commands.add_parser("errors", help="fit the errors of an exported model's measures again, on more folds")
+    _data(errors)
+    errors.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    errors.add_argument(
+        "--folds", type=Path, nargs="+", required=True, metavar="DIR", help="runs of the recipe on folds"
+    )
+    errors.add_argument("--version", required=True, help="the new version of the model")
+    errors.set_defaults(command=_errors)
+
     intervals = commands.add_parser("intervals", help="how often a model's stated intervals hold the label's measures")
     _data(intervals)
     intervals.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
@@ -127,7 +136,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arch", help="network: res-unet, res-unet-gn, w-net or vgg-unet (res-unet)")
+    parser.add_argument("--arch", help="network: res-unet, res-unet-gn, res-unet-fine, w-net or vgg-unet (res-unet)")
     parser.add_argument("--classes", help="class names, background first (background,vessel)")
     parser.add_argument("--pretrained", metavar="FILE", help="vgg-unet: torchvision's vgg16 state dict")
     parser.add_argument("--fov-px", type=float, help="width of the field of view on the canvas, pixels (768)")
@@ -236,6 +245,12 @@ def _export(o: argparse.Namespace) -> None:
 
     flips = o.flips.split(",")
     export(o.run, o.checkpoint, o.out, o.version, o.threshold, o.data, o.licence, o.note, o.folds, flips)
+
+
+def _errors(o: argparse.Namespace) -> None:
+    from .export import refit_errors
+
+    refit_errors(o.model, o.version, o.folds, o.data)
 
 
 def _intervals(o: argparse.Namespace) -> None:

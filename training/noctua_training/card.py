@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _START, _END = "<!-- metrics: written by `record` -->", "<!-- end of metrics -->"
+_ERRORS, _WEAKNESSES = "## Errors and range", "## Known weaknesses"
 _COLUMNS = ("dice", "auc", "sensitivity", "specificity", "mcc", "worst picture dice", "ece")
 _COLUMNS += ("density bias", "density mae", "interval coverage")
 
@@ -59,9 +60,9 @@ def render(
         f"`golden_input.f32` is a crop of {golden_origin}, preprocessed as above; `golden_output.f32` is what PyTorch "
         f"gives for it. At export ONNX Runtime and PyTorch differed by at most {difference:.1e} on random inputs of "
         "three shapes.",
-        "## Errors and range",
+        _ERRORS,
         _errors_text(manifest),
-        "## Known weaknesses",
+        _WEAKNESSES,
         "- Two cameras only (Nidek NM-200-D, Canon CR-1), one observer each, two European centres. How it does on a "
         "camera that it was not trained on is measured by leaving one of the two out (`docs/accuracy.md`), not on a "
         "third one.\n"
@@ -77,6 +78,13 @@ def with_metrics(text: str, manifest: dict[str, Any]) -> str:
     head, rest = text.split(_START, 1)
     tail = rest.split(_END, 1)[1]
     return f"{head}{_START}\n{_metrics_table(manifest)}\n{_END}{tail}"
+
+
+def with_errors(text: str, manifest: dict[str, Any]) -> str:
+    """The card with its section on errors and range rewritten from the manifest."""
+    head, rest = text.split(_ERRORS, 1)
+    tail = rest.split(_WEAKNESSES, 1)[1]
+    return f"{head}{_ERRORS}\n\n{_errors_text(manifest)}\n\n{_WEAKNESSES}{tail}"
 
 
 def _metrics_table(manifest: dict[str, Any]) -> str:

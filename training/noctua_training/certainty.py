@@ -49,8 +49,16 @@ class HeldOut:
     fov_px: float
 
 
-def look(segmenter: Segmenter, samples: Sequence[Sample], measuring: bool = False) -> list[HeldOut]:
-    """Runs the network over held-out pictures. Test pictures are refused unless one is ``measuring``, not choosing."""
+def look(
+    segmenter: Segmenter,
+    samples: Sequence[Sample],
+    measuring: bool = False,
+    ways: Sequence[str] = tuple(DEGRADED),
+) -> list[HeldOut]:
+    """Runs the network over held-out pictures, as they are and degraded in each of the ``ways``.
+
+    Test pictures are refused unless one is ``measuring``, not choosing.
+    """
     if not measuring and any(s.split == "test" for s in samples):
         raise ValueError("test pictures must not decide anything: give validation pictures")
     out = []
@@ -63,7 +71,7 @@ def look(segmenter: Segmenter, samples: Sequence[Sample], measuring: bool = Fals
         canvas = segmenter.canvas_vessels(picture.rgb, g)
         scores = {"": PooledScores()}
         scores[""].add(to_source(canvas, g, segmenter.fov_px), picture.labels[VESSEL], picture.fov)
-        for way in () if measuring else DEGRADED:
+        for way in ways:
             rgb, geometry = degrade(picture.rgb, g, way)
             scores[way] = PooledScores()
             scores[way].add(segmenter.canvas_vessels(rgb, geometry), label, fov)
@@ -136,7 +144,7 @@ def _measures(h: HeldOut, threshold: float) -> tuple[dict[str, float], dict[str,
 
 def intervals(segmenter: Segmenter, errors: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> str:
     """The ``intervals`` command: how often the stated intervals hold the observer's measures, as a Markdown table."""
-    seen = look(segmenter, samples, measuring=True)
+    seen = look(segmenter, samples, measuring=True, ways=())
     both = [_measures(h, segmenter.threshold) for h in seen]
     lines = [
         "| measure | pictures | held | share | mean half width | mean error | mean of the label's |",

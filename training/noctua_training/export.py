@@ -22,8 +22,9 @@ from . import card
 from .canvas import canvas_mask, canvas_size, detect_mask, fit_geometry, normalise, to_canvas
 from .certainty import HeldOut, choose_threshold, fit_errors, look, own_samples, training_range
 from .data import licence_of
+from .degrade import DEGRADED
 from .model import ResidualBlock, parameter_count
-from .predict import FLIPS, open_model
+from .predict import FLIPS, Segmenter, open_model
 from .train import BEST, averaged_model, read_checkpoint
 
 OPSET = 17
@@ -366,14 +367,56 @@ def _held_out(
     segmenter = open_model(folder)
     held_out = look(segmenter, own_samples(data, sets, "validation"))
     source = f"{len(held_out)} held-out pictures of the run"
+    held_out += _held_out_by_folds(segmenter, folds, data, flips)
+    if folds:
+        source += f", and {len(held_out)} in all with those of {_runs(folds)}"
+    return held_out, source
+
+
+def _held_out_by_folds(
+    segmenter: Segmenter,
+    folds: Sequence[Path],
+    data: Sequence[Path],
+    flips: Sequence[str],
+    ways: Sequence[str] = tuple(DEGRADED),
+) -> list[HeldOut]:
+    """What the networks of fold runs say of the pictures that they held out, seen as ``segmenter`` sees them."""
+    held_out = []
     for fold in folds:
         theirs = json.loads((fold / "samples.json").read_text(encoding="utf-8"))
         network = open_model(fold / BEST)
         if network.fov_px != segmenter.fov_px or network.classes != segmenter.classes:
-            raise ValueError(f"{fold} was trained with another field of view or other classes than {run}")
+            raise ValueError(f"{fold} was trained with another field of view or other classes than {segmenter.name}")
         network.flips = tuple(flips)
-        held_out += look(network, own_samples(data, theirs, "validation"))
-    if folds:
-        runs = "a run" if len(folds) == 1 else f"{len(folds)} runs"
-        source += f", and {len(held_out)} in all with those of {runs} of the recipe on folds of the training split"
-    return held_out, source
+        held_out += look(network, own_samples(data, theirs, "validation"), ways=ways)
+    return held_out
+
+
+def _runs(folds: Sequence[Path]) -> str:
+    count = "a run" if len(folds) == 1 else f"{len(folds)} runs"
+    return f"{count} of the recipe on folds of the training split"
+
+
+def refit_errors(folder: Path, version: str, folds: Sequence[Path], data: Sequence[Path]) -> None:
+    """The ``errors`` command: fits the errors of an exported model's measures again; everything else stays.
+
+    ``folds`` are runs of the same recipe that together hold out every training picture. The version must change, since
+    results state it.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if version == manifest["version"]:
+        raise ValueError(f"{folder} is version {version} already: results of other errors need another one")
+    segmenter = open_model(folder)
+    held_out = _held_out_by_folds(segmenter, folds, data, segmenter.flips, ways=())
+    keys = [h.sample.key for h in held_out]
+    if len(set(keys)) < len(keys):
+        raise ValueError("the folds hold out the same pictures: give each fold of one division once")
+    source = f"the pictures that {_runs(folds)} held out"
+    manifest["errors"] = fit_errors(held_out, manifest["threshold"], source)
+    old, manifest["version"] = manifest["version"], version
+    write_manifest(folder, manifest)
+    readme = folder / "README.md"
+    text = card.with_errors(readme.read_text(encoding="utf-8"), manifest)
+    readme.write_text(
+        text.replace(f"# {manifest['name']} {old}", f"# {manifest['name']} {version}", 1), encoding="utf-8"
+    )

@@ -401,6 +401,8 @@ def train(
     def log(line: str) -> None:
         print(time.strftime("%H:%M:%S"), line, flush=True)
 
+    if config.precision == "bf16" and not has_bfloat16():
+        log("warning: this CPU has no bfloat16 arithmetic and emulates it; --precision fp32 is many times as fast")
     trainer = Trainer(
         config,
         load_training(fit, config.classes, fov_px, log, config.border_sigma_px if config.loss == "border" else 0.0),
@@ -415,6 +417,13 @@ def train(
     (folder / "samples.json").write_text(json.dumps(training_sets(fit, held_out), indent=2) + "\n", encoding="utf-8")
     trainer.run(until)
     return trainer
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16 itself; taken for granted where it does not say."""
+    said = getattr(torch.cpu, "get_capabilities", dict)()
+    known = [said[name] for name in ("avx512_bf16", "amx_bf16", "bf16") if name in said]
+    return any(known) or not known
 
 
 def training_sets(fit: Sequence[Sample], held_out: Sequence[Sample]) -> list[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 from conftest import drawn, write_folder
 
-from noctua_training import measures
+from noctua_training import export, measures
 from noctua_training.canvas import canvas_size, fit_geometry
 from noctua_training.certainty import HeldOut, choose_threshold, fit_errors, interval_line, look, training_range
 from noctua_training.data import Sample, find_samples, fit_and_validation
@@ -103,6 +104,57 @@ def test_errors_of_a_network_that_draws_too_wide():
         assert half < 0.1
     assert 10 <= held <= 12
     assert area["images"] == 12
+
+
+def test_errors_are_fitted_again(tmp_path, monkeypatch):
+    """The ``errors`` command changes the errors and the version, in manifest and card, and nothing else."""
+    folder, data = tmp_path / "m", write_folder(tmp_path / "mine", 6)
+    folder.mkdir()
+    manifest = {
+        "name": "m",
+        "version": "1.0.0",
+        "threshold": 0.5,
+        "errors": [
+            {"measure": measures.AREA_DENSITY, "confidence": 0.9, "statistic": "value", "offset": 9.0, "slope": 0.0}
+            | {"images": 1, "source": "nothing"}
+        ],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "README.md").write_text(
+        "# m 1.0.0\n\nbefore\n\n## Errors and range\n\nold\n\n## Known weaknesses\n\nafter\n"
+    )
+    runs = []
+    for k in (0, 1):
+        _, held = fit_and_validation([data], (k, 2))
+        run = tmp_path / f"fold{k}"
+        run.mkdir()
+        entry = {"name": held[0].dataset, "layout": "folder", "fit": [], "validation": [s.stem for s in held]}
+        (run / "samples.json").write_text(json.dumps([entry]))
+        runs.append(run)
+
+    def network(_):
+        """Says 0.9 where the picture is darker than around, which the drawn vessels are."""
+        return Segmenter("m", "1", ["background", "vessel"], 0.5, _dark, 288, 256.0)
+
+    monkeypatch.setattr(export, "open_model", network)
+    monkeypatch.setattr(export, "write_manifest", lambda f, m: (f / "manifest.json").write_text(json.dumps(m)))
+    export.refit_errors(folder, "1.0.1", runs, [data])
+    after = json.loads((folder / "manifest.json").read_text())
+    assert {k: v for k, v in after.items() if k not in ("version", "errors")} == {"name": "m", "threshold": 0.5}
+    assert after["version"] == "1.0.1"
+    assert [(e["measure"], e["images"]) for e in after["errors"]] == [(name, 6) for name in measures.NAMES]
+    card = (folder / "README.md").read_text()
+    assert card.startswith("# m 1.0.1\n\nbefore\n\n## Errors and range\n\nHalf width")
+    assert card.endswith("\n\n## Known weaknesses\n\nafter\n")
+    with pytest.raises(ValueError, match="another one"):
+        export.refit_errors(folder, "1.0.1", runs, [data])
+    with pytest.raises(ValueError, match="same pictures"):
+        export.refit_errors(folder, "1.0.2", [runs[0], runs[0]], [data])
+
+
+def _dark(image):
+    vessel = np.where(image[:, 1:2] < -0.5, 0.9, 0.1).astype(np.float32)
+    return np.concatenate([1 - vessel, vessel], axis=1)
 
 
 def test_measures_of_drawn_shapes():
