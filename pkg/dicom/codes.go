@@ -41,6 +41,7 @@ const (
 	CodeNoteWide             = "field-of-view-too-wide"        // over 90 degrees
 	CodeNoteTomography       = "tomography"                    // OCT volume
 	CodeNoteDocument         = "document"                      // PDF
+	CodeNoteStereo           = "stereo-relationship"           // which photographs make a pair
 	CodeNotePreamble         = "preamble-not-empty"            // may hide a program
 	CodeNoteMeta             = "file-header-differs"           // group 2 names another instance or class
 	CodeNoteText             = "text-replaced"                 // bytes that are no text in the declared character set

@@ -76,7 +76,7 @@ func (f *File) geometry() (geometry, error) {
 	g.frames = 1
 	if frames != "" {
 		if g.frames, err = strconv.Atoi(frames); err != nil || g.frames < 1 || g.frames > maxFrames {
-			return g, invalid(CodeGeometry, "NumberOfFrames must be from 1 to %d, but is %q", maxFrames, printable(frames))
+			return g, invalid(CodeGeometry, "NumberOfFrames must be from 1 to %d, but is %q", maxFrames, Printable(frames))
 		}
 	}
 	if err := f.limits.Pixels.Check(g.columns, g.rows); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,7 +150,7 @@ func answerTo(r request, file *os.File) (answer, *os.File) {
 
 // photograph tells whether an instance's class is a photograph's, analysed or not.
 func photograph(i record.Instance) bool {
-	return i.NotAnalysed == nil || i.NotAnalysed.Code != dicom.CodeNoteDocument && i.NotAnalysed.Code != dicom.CodeNoteTomography
+	return i.NotAnalysed == nil || !slices.Contains([]string{dicom.CodeNoteDocument, dicom.CodeNoteStereo, dicom.CodeNoteTomography}, i.NotAnalysed.Code)
 }
 
 // memoryFile holds data in a file that lies in memory and has no name.
