@@ -169,12 +169,10 @@ func (s *Service) judge(ctx context.Context, it item) (instance record.Instance,
 		return record.Instance{}, "", err
 	}
 	instance = file.Instance
-	switch {
-	case file.Refused != nil:
-		return instance, "", file.Refused
-	case file.Undecoded != nil && (instance.Analyse || !fault.Is(file.Undecoded, fault.Unsupported)):
-		return instance, "", file.Undecoded
-	case file.PixelSHA256 == "":
+	if err := file.Judgement(); err != nil {
+		return instance, "", err
+	}
+	if file.PixelSHA256 == "" {
 		return instance, it.bytes.sha256, nil // kept for people to look at; its pixels are not needed
 	}
 	instance.PixelSha256 = file.PixelSHA256
