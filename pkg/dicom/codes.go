@@ -49,6 +49,7 @@ const (
 	CodeNoteSpacing          = "pixel-spacing-ignored"         // implausible on a retina
 	CodeNoteFrames           = "first-frame-only"              // more than one frame
 	CodeNotePhotometric      = "colour-model-differs"          // the stream and the header disagree
+	CodeNoteDepth            = "sample-depth-differs"          // the stream has fewer bits than the header says
 	CodeNotePatientAttribute = "attribute-ignored"             // sex, device or the like unreadable
 )
 
