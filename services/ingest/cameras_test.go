@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/test/shared"
 )
 
 const classes = "1.2.840.10008.5.1.4.1.1."
@@ -273,5 +276,40 @@ func TestNamesOfFilesAreText(t *testing.T) {
 	q := readOne[record.Quarantine](t, w, record.QuarantineSchema, w.Buckets().Quarantine, "")
 	if q.Member != "a\uFFFDb\uFFFDc\uFFFDd" || q.InboxKey != "north/x\uFFFDzip" {
 		t.Errorf("member %q of %q", q.Member, q.InboxKey)
+	}
+}
+
+// TestEncodingsOfOneInstance: of the 15 files of one photograph all but j2k-lossy.dcm have one SOPInstanceUID. Whatever has the pixels of
+// the one that came first is a revision of it; what has others, because of lossy compression, is a conflict.
+func TestEncodingsOfOneInstance(t *testing.T) {
+	t.Parallel()
+	folder := shared.Dir(t, "dicom", "syntaxes")
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for first, revisions := range map[string]int{"rle.dcm": 9, "jpeg-baseline.dcm": 4, "jpegls-near.dcm": 1} {
+		w := newWorld()
+		drop := func(name string) {
+			data, err := os.ReadFile(filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.drop("north/"+name, data)
+		}
+		drop(first)
+		drain(t, w)
+		for _, e := range entries {
+			if e.Name() != first {
+				drop(e.Name())
+			}
+		}
+		drain(t, w)
+		w.check(t, first+" first", revisions+1, len(entries)-revisions-1, 0)
+		for _, code := range w.reasons(t) {
+			if code != CodeIdentity {
+				t.Errorf("in quarantine for %s", code)
+			}
+		}
 	}
 }
