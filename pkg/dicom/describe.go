@@ -271,7 +271,17 @@ func (d *description) geometry() error {
 		return err
 	}
 	d.out.Rows, d.out.Columns, d.out.Frames, d.out.Photometric = g.rows, g.columns, g.frames, g.photometric
-	if g.frames > 1 && d.out.Analyse {
+	// Where frames are stereo pairs, the odd ones are the left pictures (PS3.3 C.7.6.6.1.3).
+	stereo, err := d.file.ascii(d.file.Data, tagStereoPairs)
+	if err != nil {
+		return err
+	}
+	switch {
+	case stereo == "YES" && g.frames == 1:
+		d.onlyArchive(CodeNoteMontage, "The file says that it holds a stereo pair, but it holds one picture, in which both may lie side by side; vessels are measured on single photographs only.")
+	case stereo == "YES" && d.out.Analyse:
+		d.note(CodeNoteFrames, "The file holds "+strconv.Itoa(g.frames)+" pictures in stereo pairs; only the left one of the first pair is analysed, and all are archived.")
+	case g.frames > 1 && d.out.Analyse:
 		d.note(CodeNoteFrames, "The file holds "+strconv.Itoa(g.frames)+" pictures; only the first is analysed, and all are archived.")
 	}
 	return nil
