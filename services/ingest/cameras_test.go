@@ -3,7 +3,9 @@ package ingest
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -73,6 +76,11 @@ func TestWhatCamerasSend(t *testing.T) {
 		return all(value(0x00080016, "UI", uid), value(0x00080060, "CS", modality))
 	}
 	noPicture := without(0x7FE00010, 0x00280010, 0x00280011, 0x00200062)
+	name := value(0x00100010, "PN", "Right^Name")
+	relation := all(class(classes+"77.1.5.3", "SMR"), noPicture)
+	document := func(pdf string) dicomtest.Elements {
+		return all(class(classes+"104.1", "DOC"), noPicture, dicomtest.Elements{0x00420011: {VR: "OB", Value: []byte(pdf)}})
+	}
 	grey := dicomtest.Elements{0x00280002: dicomtest.Number(1), 0x00280004: dicomtest.Text("CS", "MONOCHROME2"), 0x00280006: {},
 		0x7FE00010: {VR: "OB", Value: make([]byte, 12)}}
 	grey16 := all(native.Sixteen(16), grey, dicomtest.Elements{0x7FE00010: {VR: "OW", Value: make([]byte, 24)}})
@@ -89,9 +97,11 @@ func TestWhatCamerasSend(t *testing.T) {
 	imageType := func(v string) dicomtest.Elements { return value(0x00080008, "CS", v) }
 	spacing := func(mm string) dicomtest.Elements { return value(0x00280030, "DS", mm+`\`+mm) }
 	otherPixels := dicomtest.Elements{0x7FE00010: {VR: "OB", Value: bytes.Repeat([]byte{7}, 36)}}
+	deep := all(imageType(`ORIGINAL\PRIMARY\\FA`), grey, dicomtest.Elements{0x00280100: dicomtest.Number(32), 0x00280101: dicomtest.Number(32), 0x00280102: dicomtest.Number(31),
+		0x7FE00010: {VR: "OW", Value: make([]byte, 48)}})
 	type instance = record.Instance
 
-	for name, test := range map[string]struct {
+	for title, test := range map[string]struct {
 		files               []dicomtest.Elements // changes to a sound file, in the order in which they are sent
 		analysed, archived  int
 		quarantined, double int
@@ -114,9 +124,9 @@ func TestWhatCamerasSend(t *testing.T) {
 		"true colour SC, 2":      {files: []dicomtest.Elements{all(class(classes+"7.4", "OP"), frames("2", 72))}, analysed: 1, notes: dicom.CodeNoteFrames},
 		"wide field, stereogr.":  {files: []dicomtest.Elements{class(classes+"77.1.5.5", "OP")}, archived: 1, code: dicom.CodeNoteWide},
 		"wide field, 3D":         {files: []dicomtest.Elements{class(classes+"77.1.5.6", "OP")}, archived: 1, code: dicom.CodeNoteWide},
-		"stereometric relation":  {files: []dicomtest.Elements{all(class(classes+"77.1.5.3", "SMR"), noPicture)}, archived: 1, code: dicom.CodeNoteStereo},
+		"stereometric relation":  {files: []dicomtest.Elements{relation}, archived: 1, code: dicom.CodeNoteStereo},
 		"tomography":             {files: []dicomtest.Elements{all(class(classes+"77.1.5.4", "OPT"), frames("3", 108), without(0x00200062))}, archived: 1, code: dicom.CodeNoteTomography},
-		"encapsulated PDF":       {files: []dicomtest.Elements{all(class(classes+"104.1", "DOC"), noPicture)}, archived: 1, code: dicom.CodeNoteDocument},
+		"encapsulated PDF":       {files: []dicomtest.Elements{document("%PDF")}, archived: 1, code: dicom.CodeNoteDocument},
 		"computed tomography":    {files: []dicomtest.Elements{class(classes+"2", "CT")}, quarantined: 1, code: dicom.CodeSOPClass},
 		"class that is no UID":   {files: []dicomtest.Elements{class("OP", "OP")}, quarantined: 1, code: dicom.CodeSOPClass},
 		"class that is not said": {files: []dicomtest.Elements{without(0x00080016)}, quarantined: 1, code: dicom.CodeSOPClass},
@@ -133,30 +143,31 @@ func TestWhatCamerasSend(t *testing.T) {
 		"no eye, archived only":        {files: []dicomtest.Elements{all(imageType(`ORIGINAL\PRIMARY\\ICG`), without(0x00200062))}, archived: 1, code: dicom.CodeNoteColour},
 
 		// Who and what.
-		"patient missing":             {files: []dicomtest.Elements{without(0x00100020)}, quarantined: 1, code: dicom.CodePatientID},
-		"patient empty":               {files: []dicomtest.Elements{value(0x00100020, "LO", " ")}, quarantined: 1, code: dicom.CodePatientID},
-		"patient with NUL":            {files: []dicomtest.Elements{value(0x00100020, "LO", "1\x002")}, quarantined: 1, code: dicom.CodePatientIDInvalid},
-		"patient that turns text":     {files: []dicomtest.Elements{value(0x00100020, "LO", "1\u202e2")}, quarantined: 1, code: dicom.CodePatientIDInvalid},
-		"patient too long":            {files: []dicomtest.Elements{value(0x00100020, "LO", strings.Repeat("1", 65))}, quarantined: 1, code: dicom.CodePatientIDInvalid},
-		"study missing":               {files: []dicomtest.Elements{without(0x0020000D)}, quarantined: 1, code: dicom.CodeStudyUID},
-		"study malformed":             {files: []dicomtest.Elements{value(0x0020000D, "UI", "1.2/../3")}, quarantined: 1, code: dicom.CodeStudyUID},
-		"study too long":              {files: []dicomtest.Elements{value(0x0020000D, "UI", "1."+strings.Repeat("2", 63))}, quarantined: 1, code: dicom.CodeStudyUID},
-		"instance missing":            {files: []dicomtest.Elements{without(0x00080018)}, quarantined: 1, code: dicom.CodeSOPUID},
-		"instance malformed":          {files: []dicomtest.Elements{value(0x00080018, "UI", "1..2")}, quarantined: 1, code: dicom.CodeSOPUID},
-		"same bytes":                  {files: []dicomtest.Elements{{}, {}}, analysed: 1, double: 1},
-		"corrected name":              {files: []dicomtest.Elements{{}, value(0x00100010, "PN", "Right^Name")}, analysed: 2},
-		"corrected patient":           {files: []dicomtest.Elements{{}, value(0x00100020, "LO", "P2")}, analysed: 2},
-		"other depth, same pixels":    {files: []dicomtest.Elements{{}, native.Sixteen(12)}, analysed: 2},
-		"other pixels":                {files: []dicomtest.Elements{{}, otherPixels}, analysed: 1, quarantined: 1, code: CodeIdentity},
-		"other pixels, other patient": {files: []dicomtest.Elements{{}, all(otherPixels, value(0x00100020, "LO", "P2"))}, analysed: 1, quarantined: 1, code: CodeIdentity},
-		"other study":                 {files: []dicomtest.Elements{{}, value(0x0020000D, "UI", "1.2.4")}, analysed: 1, quarantined: 1, code: CodeIdentity},
-		"two patients in one study":   {files: []dicomtest.Elements{{}, all(value(0x00080018, "UI", "1.2.3.5"), value(0x00100020, "LO", "P2"))}, analysed: 2},
-		"two issuers of one number":   {files: []dicomtest.Elements{{}, all(value(0x00080018, "UI", "1.2.3.5"), value(0x00100021, "LO", "ELSEWHERE"))}, analysed: 2},
-		"document, corrected":         {files: []dicomtest.Elements{all(class(classes+"104.1", "DOC"), noPicture), all(class(classes+"104.1", "DOC"), noPicture, value(0x00100010, "PN", "Right^Name"))}, archived: 1, quarantined: 1, code: CodeIdentity, kept: dicom.CodeNoteDocument},
-		"angiography of 32 bits, again": {files: []dicomtest.Elements{
-			all(imageType(`ORIGINAL\PRIMARY\\FA`), grey, dicomtest.Elements{0x00280100: dicomtest.Number(32), 0x00280101: dicomtest.Number(32), 0x00280102: dicomtest.Number(31), 0x7FE00010: {VR: "OW", Value: make([]byte, 48)}}),
-			all(imageType(`ORIGINAL\PRIMARY\\FA`), grey, dicomtest.Elements{0x00280100: dicomtest.Number(32), 0x00280101: dicomtest.Number(32), 0x00280102: dicomtest.Number(31), 0x7FE00010: {VR: "OW", Value: make([]byte, 48)}}),
-		}, archived: 1, double: 1, code: dicom.CodeNoteColour},
+		"patient missing":                          {files: []dicomtest.Elements{without(0x00100020)}, quarantined: 1, code: dicom.CodePatientID},
+		"patient empty":                            {files: []dicomtest.Elements{value(0x00100020, "LO", " ")}, quarantined: 1, code: dicom.CodePatientID},
+		"patient with NUL":                         {files: []dicomtest.Elements{value(0x00100020, "LO", "1\x002")}, quarantined: 1, code: dicom.CodePatientIDInvalid},
+		"patient that turns text":                  {files: []dicomtest.Elements{value(0x00100020, "LO", "1\u202e2")}, quarantined: 1, code: dicom.CodePatientIDInvalid},
+		"patient too long":                         {files: []dicomtest.Elements{value(0x00100020, "LO", strings.Repeat("1", 65))}, quarantined: 1, code: dicom.CodePatientIDInvalid},
+		"study missing":                            {files: []dicomtest.Elements{without(0x0020000D)}, quarantined: 1, code: dicom.CodeStudyUID},
+		"study malformed":                          {files: []dicomtest.Elements{value(0x0020000D, "UI", "1.2/../3")}, quarantined: 1, code: dicom.CodeStudyUID},
+		"study too long":                           {files: []dicomtest.Elements{value(0x0020000D, "UI", "1."+strings.Repeat("2", 63))}, quarantined: 1, code: dicom.CodeStudyUID},
+		"instance missing":                         {files: []dicomtest.Elements{without(0x00080018)}, quarantined: 1, code: dicom.CodeSOPUID},
+		"instance malformed":                       {files: []dicomtest.Elements{value(0x00080018, "UI", "1..2")}, quarantined: 1, code: dicom.CodeSOPUID},
+		"same bytes":                               {files: []dicomtest.Elements{{}, {}}, analysed: 1, double: 1},
+		"corrected name":                           {files: []dicomtest.Elements{{}, value(0x00100010, "PN", "Right^Name")}, analysed: 2},
+		"corrected patient":                        {files: []dicomtest.Elements{{}, value(0x00100020, "LO", "P2")}, analysed: 2},
+		"other depth, same pixels":                 {files: []dicomtest.Elements{{}, native.Sixteen(12)}, analysed: 2},
+		"other pixels":                             {files: []dicomtest.Elements{{}, otherPixels}, analysed: 1, quarantined: 1, code: CodeIdentity},
+		"other pixels, other patient":              {files: []dicomtest.Elements{{}, all(otherPixels, value(0x00100020, "LO", "P2"))}, analysed: 1, quarantined: 1, code: CodeIdentity},
+		"other study":                              {files: []dicomtest.Elements{{}, value(0x0020000D, "UI", "1.2.4")}, analysed: 1, quarantined: 1, code: CodeIdentity},
+		"two patients in one study":                {files: []dicomtest.Elements{{}, all(value(0x00080018, "UI", "1.2.3.5"), value(0x00100020, "LO", "P2"))}, analysed: 2},
+		"two issuers of one number":                {files: []dicomtest.Elements{{}, all(value(0x00080018, "UI", "1.2.3.5"), value(0x00100021, "LO", "ELSEWHERE"))}, analysed: 2},
+		"document, corrected":                      {files: []dicomtest.Elements{document("%PDF"), all(document("%PDF"), name)}, archived: 2, code: dicom.CodeNoteDocument},
+		"other document":                           {files: []dicomtest.Elements{document("%PDF"), document("%PDG")}, archived: 1, quarantined: 1, code: CodeIdentity, kept: dicom.CodeNoteDocument},
+		"tomography, corrected":                    {files: []dicomtest.Elements{class(classes+"77.1.5.4", "OPT"), all(class(classes+"77.1.5.4", "OPT"), name)}, archived: 2, code: dicom.CodeNoteTomography},
+		"other tomography":                         {files: []dicomtest.Elements{class(classes+"77.1.5.4", "OPT"), all(class(classes+"77.1.5.4", "OPT"), otherPixels)}, archived: 1, quarantined: 1, code: CodeIdentity, kept: dicom.CodeNoteTomography},
+		"relation, corrected":                      {files: []dicomtest.Elements{relation, all(relation, name)}, archived: 1, quarantined: 1, code: CodeIdentity, kept: dicom.CodeNoteStereo},
+		"angiography of 32 bits, again, corrected": {files: []dicomtest.Elements{deep, deep, all(deep, name)}, archived: 2, double: 1, code: dicom.CodeNoteColour},
 
 		// What it shows.
 		"colour not said, RGB":        {files: []dicomtest.Elements{imageType(`ORIGINAL\PRIMARY`)}, analysed: 1},
@@ -207,14 +218,14 @@ func TestWhatCamerasSend(t *testing.T) {
 		"name that is not in its set":     {files: []dicomtest.Elements{value(0x00100010, "PN", "M\xfcller")}, analysed: 1, notes: dicom.CodeNoteText, check: func(i instance) bool { return i.Patient.Name == "M\uFFFDller" }},
 		"character set that nobody knows": {files: []dicomtest.Elements{value(0x00080005, "CS", "LATIN1")}, quarantined: 1, code: dicom.CodeCharacterSet},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(title, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
 			for n, changes := range test.files {
 				w.drop("north/"+strings.Repeat("x", n+1), native.With(changes).Encode(false))
 				drain(t, w)
 			}
-			w.check(t, name, test.analysed+test.archived, test.quarantined, test.double)
+			w.check(t, title, test.analysed+test.archived, test.quarantined, test.double)
 			if test.quarantined > 0 {
 				if got := w.reasons(t); !slices.Equal(got, []string{test.code}) {
 					t.Errorf("in quarantine for %v, want %s", got, test.code)
@@ -250,6 +261,30 @@ func TestWhatCamerasSend(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestIdentityOfAWholeFile: what an earlier version wrote down of a file that is not decoded, the hash of all its bytes, still names it.
+func TestIdentityOfAWholeFile(t *testing.T) {
+	t.Parallel()
+	tomography := dicomtest.Native().With(value(0x00080016, "UI", classes+"77.1.5.4"))
+	file := tomography.Encode(false)
+	w := newWorld()
+	key, err := blob.SOPKey("1.2.3.4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(file)
+	earlier, err := record.Encode(record.IdentitySchema, record.Identity{Schema: record.IdentitySchema, SOPUID: "1.2.3.4", StudyUID: "1.2.3", ContentSha256: hex.EncodeToString(digest[:])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.PutBytes(t.Context(), w.Buckets().Archive, key, earlier, storeOptions()); err != nil {
+		t.Fatal(err)
+	}
+	w.drop("north/1", file)
+	w.drop("north/2", tomography.With(value(0x00100010, "PN", "Right^Name")).Encode(false))
+	drain(t, w)
+	w.check(t, "the same file and another", 1, 1, 0)
 }
 
 // TestPreambleIsKeptAndNoted: the archive holds the bytes as they came, which their hash proves; the note says what they begin with.
