@@ -2,6 +2,7 @@ package dicom
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -27,7 +28,7 @@ func readCharacterSet(value string) (characterSet, error) {
 	if len(terms) > 1 || strings.HasPrefix(terms[0], "ISO 2022 ") {
 		escapes, ok := readCodeExtension(terms)
 		if !ok {
-			return characterSet{}, unsupported(CodeCharacterSet, "the file mixes the character sets %q, one of which is not known or cannot be mixed; send it in UTF-8 (ISO_IR 192)", printable(value))
+			return characterSet{}, unsupported(CodeCharacterSet, "the file mixes the character sets %q, one of which is not known or cannot be mixed; send it in UTF-8 (ISO_IR 192)", Printable(value))
 		}
 		return characterSet{escapes: escapes}, nil
 	}
@@ -51,7 +52,7 @@ func readCharacterSet(value string) (characterSet, error) {
 			return characterSet{decoder: s.set}, nil
 		}
 	}
-	return characterSet{}, unsupported(CodeCharacterSet, "the file names the character set %q, which is not known; send it in UTF-8 (ISO_IR 192)", printable(terms[0]))
+	return characterSet{}, unsupported(CodeCharacterSet, "the file names the character set %q, which is not known; send it in UTF-8 (ISO_IR 192)", Printable(terms[0]))
 }
 
 // decode turns bytes into UTF-8 without control characters. What is no text becomes U+FFFD; clean tells whether nothing did.
@@ -78,14 +79,17 @@ func (c characterSet) decode(raw []byte) (text string, clean bool) {
 		}
 		text = string(b)
 	}
-	text = printable(text)
+	text = Printable(text)
 	return text, !strings.ContainsRune(text, utf8.RuneError)
 }
 
-// printable replaces invalid UTF-8 and control characters, NUL among them, by U+FFFD: neither SQL nor JSON may get them.
-func printable(s string) string {
+// Printable replaces what must not reach SQL, JSON or a page by U+FFFD: invalid UTF-8; control characters, NUL among them; and
+// what changes how the text beside it is shown without being seen itself, so that one name could pass for another: controls of
+// the writing direction, separators of lines, and spaces without width. Joiners stay, since Persian and Indic names need them.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7F && r < 0xA0 {
+		const zeroWidthSpace, byteOrderMark = 0x200B, 0xFEFF
+		if r < 0x20 || r >= 0x7F && r < 0xA0 || r == zeroWidthSpace || r == byteOrderMark || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return utf8.RuneError
 		}
 		return r

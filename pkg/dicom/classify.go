@@ -7,12 +7,13 @@ import (
 
 // SOP classes that fundus cameras send.
 const (
-	ClassOphthalmic8Bit = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+	ClassOphthalmic8Bit  = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+	ClassOphthalmic16Bit = "1.2.840.10008.5.1.4.1.1.77.1.5.2"
 
-	classOphthalmic16Bit  = "1.2.840.10008.5.1.4.1.1.77.1.5.2" // not analysed yet
 	classPhotographic     = "1.2.840.10008.5.1.4.1.1.77.1.4"
 	classSecondaryCapture = "1.2.840.10008.5.1.4.1.1.7"
 	classMultiFrameSC     = "1.2.840.10008.5.1.4.1.1.7.4"
+	classStereometric     = "1.2.840.10008.5.1.4.1.1.77.1.5.3"
 	classTomography       = "1.2.840.10008.5.1.4.1.1.77.1.5.4"
 	classWideStereo       = "1.2.840.10008.5.1.4.1.1.77.1.5.5"
 	classWide3D           = "1.2.840.10008.5.1.4.1.1.77.1.5.6"
@@ -24,13 +25,16 @@ const textWide = "The picture shows more than 90 degrees; vessels are measured o
 // judgeClass decides by SOP class.
 func (d *description) judgeClass() error {
 	switch d.out.SOPClassUID {
-	case ClassOphthalmic8Bit:
+	case ClassOphthalmic8Bit, ClassOphthalmic16Bit:
 		return nil
 	case classPhotographic, classSecondaryCapture, classMultiFrameSC:
 		// These classes hold anything. OP and XC are eyes and photographs, OT and SC are what simple exporters write.
 		if !slices.Contains([]string{"OP", "XC", "OT", "SC", ""}, d.out.Modality) {
-			return unsupported(CodeModality, "the file is a photograph or screen capture of modality %s, but fundus photographs are OP or XC", printable(d.out.Modality))
+			return unsupported(CodeModality, "the file is a photograph or screen capture of modality %s, but fundus photographs are OP or XC", Printable(d.out.Modality))
 		}
+		return nil
+	case classStereometric:
+		d.onlyArchive(CodeNoteStereo, "This says which photographs make a stereo pair, and is no photograph itself; it is kept but not analysed.")
 		return nil
 	case classTomography:
 		d.onlyArchive(CodeNoteTomography, "This is an optical coherence tomography, not a fundus photograph; it is kept but not analysed.")
@@ -68,10 +72,8 @@ func (d *description) kind() error {
 	if err != nil {
 		return err
 	}
-	colour := !strings.HasPrefix(photometric, "MONOCHROME")
-	if len(values) > 3 && values[3] != "" {
-		colour = values[3] == "COLOR"
-	}
+	// A grey picture is no colour photograph, whatever its type says.
+	colour := !strings.HasPrefix(photometric, "MONOCHROME") && (len(values) < 4 || values[3] == "" || values[3] == "COLOR")
 	if slices.Contains(values, "MONTAGE") {
 		d.onlyArchive(CodeNoteMontage, "The picture is a montage of several photographs; vessels are measured on single photographs only.")
 	}

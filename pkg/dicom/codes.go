@@ -41,6 +41,7 @@ const (
 	CodeNoteWide             = "field-of-view-too-wide"        // over 90 degrees
 	CodeNoteTomography       = "tomography"                    // OCT volume
 	CodeNoteDocument         = "document"                      // PDF
+	CodeNoteStereo           = "stereo-relationship"           // which photographs make a pair
 	CodeNotePreamble         = "preamble-not-empty"            // may hide a program
 	CodeNoteMeta             = "file-header-differs"           // group 2 names another instance or class
 	CodeNoteText             = "text-replaced"                 // bytes that are no text in the declared character set
@@ -48,6 +49,7 @@ const (
 	CodeNoteSpacing          = "pixel-spacing-ignored"         // implausible on a retina
 	CodeNoteFrames           = "first-frame-only"              // more than one frame
 	CodeNotePhotometric      = "colour-model-differs"          // the stream and the header disagree
+	CodeNoteDepth            = "sample-depth-differs"          // the stream has fewer bits than the header says
 	CodeNotePatientAttribute = "attribute-ignored"             // sex, device or the like unreadable
 )
 

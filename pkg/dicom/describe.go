@@ -17,6 +17,9 @@ const (
 	// spacingTolerance is how far width × spacing may be from what the field of view makes likely, as a factor: ametropia and
 	// cropping explain less; a picture that was resized without its spacing is further off.
 	spacingTolerance = 1.7
+	// minFieldDeg is the narrowest field of view that fundus cameras offer. With maxFieldDeg it bounds how wide a picture can be on
+	// the retina where the file does not say its field of view.
+	minFieldDeg = 15
 	// maxFieldDeg is the widest field of view that the vessel model was made for.
 	maxFieldDeg = 90
 	// maxPatientIDRunes is DICOM's limit of the LO type.
@@ -48,8 +51,13 @@ func (f *File) Describe() (record.Instance, error) {
 }
 
 func (d *description) read() error {
-	value, err := d.file.ascii(d.file.Data, tagCharacterSet)
+	// First, so that also what is refused is shown without the names that are written into it.
+	value, err := d.file.ascii(d.file.Data, tagBurnedIn)
 	if err != nil {
+		return err
+	}
+	d.out.BurnedIn = value == "YES"
+	if value, err = d.file.ascii(d.file.Data, tagCharacterSet); err != nil {
 		return err
 	}
 	if d.set, err = readCharacterSet(value); err != nil {
@@ -218,7 +226,7 @@ func (d *description) class() error {
 		d.note(CodeNotePreamble, "The first 128 bytes of the file are in use; they may hide a program. Noctua does not run or pass them on.")
 	}
 	// Before the class is judged, so that the hint reaches those who can act on it.
-	if f.Data.Find(tagPixelData) == nil && (f.Data.Find(tagZeissData) != nil || f.Data.Find(tagZeissData2) != nil) {
+	if pixels := f.Data.Find(tagPixelData); (pixels == nil || pixels.Length == 0) && (f.Data.Find(tagZeissData) != nil || f.Data.Find(tagZeissData2) != nil) {
 		return invalid(CodeObfuscated, "the file is an obfuscated Zeiss export without regular pixel data; export it unobfuscated from FORUM")
 	}
 	if !validUID(class) {
@@ -253,9 +261,9 @@ func (d *description) laterality() error {
 	return nil
 }
 
-// geometry reads rows, columns and frames; a document has none.
+// geometry reads rows, columns and frames, if the class is one of pictures.
 func (d *description) geometry() error {
-	if d.out.SOPClassUID == classPDF {
+	if d.out.SOPClassUID == classPDF || d.out.SOPClassUID == classStereometric {
 		return nil
 	}
 	g, err := d.file.geometry()
@@ -263,8 +271,18 @@ func (d *description) geometry() error {
 		return err
 	}
 	d.out.Rows, d.out.Columns, d.out.Frames, d.out.Photometric = g.rows, g.columns, g.frames, g.photometric
-	if g.frames > 1 {
-		d.note(CodeNoteFrames, "The file holds "+strconv.Itoa(g.frames)+" pictures; only the first is analysed.")
+	// Where frames are stereo pairs, the odd ones are the left pictures (PS3.3 C.7.6.6.1.3).
+	stereo, err := d.file.ascii(d.file.Data, tagStereoPairs)
+	if err != nil {
+		return err
+	}
+	switch {
+	case stereo == "YES" && g.frames == 1:
+		d.onlyArchive(CodeNoteMontage, "The file says that it holds a stereo pair, but it holds one picture, in which both may lie side by side; vessels are measured on single photographs only.")
+	case stereo == "YES" && d.out.Analyse:
+		d.note(CodeNoteFrames, "The file holds "+strconv.Itoa(g.frames)+" pictures in stereo pairs; only the left one of the first pair is analysed, and all are archived.")
+	case g.frames > 1 && d.out.Analyse:
+		d.note(CodeNoteFrames, "The file holds "+strconv.Itoa(g.frames)+" pictures; only the first is analysed, and all are archived.")
 	}
 	return nil
 }
@@ -285,7 +303,7 @@ func (d *description) circumstances() error {
 		d.out.Device = &device
 	}
 	codes := map[Tag]string{}
-	for _, t := range []Tag{tagStudyDate, tagAcquired, tagAcquiredDate, tagAcquiredTime, tagContentDate, tagContentTime, tagSpacing, tagBurnedIn} {
+	for _, t := range []Tag{tagStudyDate, tagAcquired, tagAcquiredDate, tagAcquiredTime, tagContentDate, tagContentTime, tagSpacing} {
 		text, err := d.file.ascii(d.file.Data, t)
 		if err != nil {
 			return err
@@ -293,7 +311,6 @@ func (d *description) circumstances() error {
 		codes[t] = text
 	}
 	d.dates(codes)
-	d.out.BurnedIn = codes[tagBurnedIn] == "YES"
 	d.spacing(codes[tagSpacing])
 	return nil
 }
@@ -329,10 +346,13 @@ func (d *description) spacing(value string) {
 	}
 	mm := decimals(value)
 	plausible := len(mm) == 2 && mm[0] >= minSpacingMm && mm[0] <= maxSpacingMm && mm[1] >= mm[0]*0.99 && mm[1] <= mm[0]*1.01
-	if plausible && d.out.HorizontalFOVDeg != nil {
-		likely := *d.out.HorizontalFOVDeg * mmPerDegree
+	if plausible {
+		narrowest, widest := float64(minFieldDeg), float64(maxFieldDeg)
+		if d.out.HorizontalFOVDeg != nil {
+			narrowest, widest = *d.out.HorizontalFOVDeg, *d.out.HorizontalFOVDeg
+		}
 		width := mm[1] * float64(d.out.Columns)
-		plausible = width < likely*spacingTolerance && width > likely/spacingTolerance
+		plausible = width < widest*mmPerDegree*spacingTolerance && width > narrowest*mmPerDegree/spacingTolerance
 	}
 	if !plausible || d.out.NotAnalysed != nil && d.out.NotAnalysed.Code == CodeNoteWide {
 		d.note(CodeNoteSpacing, "The distance between pixels that the file gives cannot be a distance on this retina and was left out.")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -36,6 +37,12 @@ func TestOutcomes(t *testing.T) {
 		{"as it is", nil, "", ""},
 		{"secondary capture", elements{0x00080016: text("UI", sc), 0x00080060: text("CS", "OT")}, "", ""},
 		{"photograph", elements{0x00080016: text("UI", photo), 0x00080060: text("CS", "XC")}, "", ""},
+		{"16 bit", native().Sixteen(16), "", ""},
+		{"12 of 16 bit", native().Sixteen(12), "", ""},
+		{"16 bit grey", native().Sixteen(16).With(elements{0x00280002: number(1), 0x00280004: text("CS", "MONOCHROME2"), 0x7FE00010: raw("OW", make([]byte, 24)), 0x00280006: {}}), "", dicom.CodeNoteColour},
+		{"capture of several frames", elements{0x00080016: text("UI", "1.2.840.10008.5.1.4.1.1.7.4"), 0x00080060: text("CS", "OT")}, "", ""},
+		{"one of a stereo pair", elements{0x00080016: text("UI", photo), 0x00080060: text("CS", "XC"), 0x00080008: text("CS", `ORIGINAL\PRIMARY\STEREO L`)}, "", ""},
+		{"what makes a stereo pair", elements{0x00080016: text("UI", "1.2.840.10008.5.1.4.1.1.77.1.5.3"), 0x00080060: text("CS", "SMR"), 0x7FE00010: {}, 0x00280010: {}, 0x00200062: {}}, "", dicom.CodeNoteStereo},
 		{"capture of a CT", elements{0x00080016: text("UI", sc), 0x00080060: text("CS", "CT")}, dicom.CodeModality, ""},
 		{"CT", elements{0x00080016: text("UI", "1.2.840.10008.5.1.4.1.1.2")}, dicom.CodeSOPClass, ""},
 		{"no SOP class", elements{0x00080016: {}}, dicom.CodeSOPClass, ""},
@@ -50,6 +57,7 @@ func TestOutcomes(t *testing.T) {
 		{"two patients", elements{0x00100020: text("LO", `A\B`)}, dicom.CodePatientIDInvalid, ""},
 		{"patient with NUL", elements{0x00100020: text("LO", "12\x0034")}, dicom.CodePatientIDInvalid, ""},
 		{"patient of 65 letters", elements{0x00100020: text("LO", strings.Repeat("é", 65))}, dicom.CodePatientIDInvalid, ""},
+		{"patient with a control of direction", elements{0x00100020: text("LO", "12\u202e34")}, dicom.CodePatientIDInvalid, ""},
 		{"patient of invalid UTF-8", elements{0x00100020: text("LO", "\xff\xfe12")}, dicom.CodePatientIDInvalid, ""},
 		{"issuer of invalid UTF-8", elements{0x00100021: text("LO", "\xff\xfe12")}, dicom.CodePatientIDInvalid, ""},
 		{"no eye", elements{0x00200062: {}}, dicom.CodeLateralityMissing, ""},
@@ -61,7 +69,7 @@ func TestOutcomes(t *testing.T) {
 		{"fluorescein without eye", elements{0x00080008: text("CS", `ORIGINAL\PRIMARY\\FA`), 0x00200062: {}}, "", dicom.CodeNoteColour},
 		{"red-free", elements{0x00080008: text("CS", `ORIGINAL\PRIMARY\\REDFREE`)}, "", dicom.CodeNoteColour},
 		{"grey that says nothing", with(grey, elements{0x00080008: text("CS", `ORIGINAL\PRIMARY`)}), "", dicom.CodeNoteColour},
-		{"grey that says colour", grey, "", ""},
+		{"grey that says colour", grey, "", dicom.CodeNoteColour},
 		{"montage", elements{0x00080008: text("CS", `DERIVED\PRIMARY\MONTAGE\COLOR`)}, "", dicom.CodeNoteMontage},
 		{"external camera", elements{0x00220015: code("409903006")}, "", dicom.CodeNoteExternal},
 		{"iris", elements{0x00082218: code("41296002")}, "", dicom.CodeNoteExternal},
@@ -72,6 +80,7 @@ func TestOutcomes(t *testing.T) {
 		{"tomography", elements{0x00080016: text("UI", opt)}, "", dicom.CodeNoteTomography},
 		{"PDF", elements{0x00080016: text("UI", pdf), 0x7FE00010: {}, 0x00280010: {}, 0x00200062: {}}, "", dicom.CodeNoteDocument},
 		{"obfuscated", elements{0x7FE00010: {}, 0x04071005: raw("OB", []byte{1, 2})}, dicom.CodeObfuscated, ""},
+		{"obfuscated beside empty pixels", elements{0x7FE00010: raw("OB", nil), 0x04071006: raw("OB", []byte{1, 2})}, dicom.CodeObfuscated, ""},
 		{"no picture", elements{0x7FE00010: {}}, dicom.CodePixelMissing, ""},
 		{"unknown character set", elements{0x00080005: text("CS", "LATIN1")}, dicom.CodeCharacterSet, ""},
 		{"character set as UN", elements{0x00080005: raw("UN", []byte("ISO_IR 192"))}, "", ""},
@@ -176,10 +185,22 @@ func TestNotes(t *testing.T) {
 		{"acquisition after a placeholder", elements{0x0008002A: text("DT", "19000101000000"), 0x00080023: text("DA", "20260228"), 0x00080033: text("TM", "")}, "", func(i record.Instance) bool { return i.AcquiredAt == "2026-02-28" }},
 		{"burned in", elements{0x00280301: text("CS", "YES")}, "", func(i record.Instance) bool { return i.BurnedIn && i.Analyse }},
 		{"unknown sex", elements{0x00100040: text("CS", "D")}, dicom.CodeNotePatientAttribute, func(i record.Instance) bool { return i.Patient.Sex == "" }},
-		{"spacing", elements{0x00280030: text("DS", `0.006\0.006`)}, "", func(i record.Instance) bool { return i.PixelSpacingMm != nil && *i.PixelSpacingMm == 0.006 }},
+		{"spacing", broad(2000).With(elements{0x00280030: text("DS", `0.006\0.006`)}), "", func(i record.Instance) bool { return i.PixelSpacingMm != nil && *i.PixelSpacingMm == 0.006 }},
 		{"spacing of another organ", elements{0x00280030: text("DS", `0.5\0.5`)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
 		{"oblong pixels", elements{0x00280030: text("DS", `0.006\0.007`)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
 		{"spacing from before a resize", elements{0x00280030: text("DS", `0.006\0.006`), 0x0022000C: float32Value(45)}, dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"spacing that fits the field of view", broad(2000).With(elements{0x00280030: text("DS", `0.006\0.006`), 0x0022000C: float32Value(45)}), "", func(i record.Instance) bool { return *i.PixelSpacingMm == 0.006 }},
+		{"spacing from before a resize, field of view not said", broad(500).With(elements{0x00280030: text("DS", `0.004\0.004`)}), dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"spacing from after an enlargement, field of view not said", broad(4000).With(elements{0x00280030: text("DS", `0.02\0.02`)}), dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"least spacing", broad(3000).With(elements{0x00280030: text("DS", `0.003\0.003`)}), "", func(i record.Instance) bool { return *i.PixelSpacingMm == 0.003 }},
+		{"less spacing", broad(3000).With(elements{0x00280030: text("DS", `0.0029\0.0029`)}), dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"most spacing", broad(500).With(elements{0x00280030: text("DS", `0.03\0.03`)}), "", func(i record.Instance) bool { return *i.PixelSpacingMm == 0.03 }},
+		{"more spacing", broad(500).With(elements{0x00280030: text("DS", `0.031\0.031`)}), dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"spacing of a wide field", broad(2000).With(elements{0x00280030: text("DS", `0.012\0.012`), 0x0022000C: float32Value(100)}), dicom.CodeNoteSpacing, func(i record.Instance) bool { return i.PixelSpacingMm == nil }},
+		{"field of view as text", elements{0x0022000C: text("DS", "45.0")}, "", func(i record.Instance) bool { return i.HorizontalFOVDeg == nil }},
+		{"two frames of angiography", elements{0x00080008: text("CS", `ORIGINAL\PRIMARY\\FA`), 0x00280008: text("IS", "2"), 0x7FE00010: raw("OB", make([]byte, 72))}, "", func(i record.Instance) bool { return i.Frames == 2 && !i.Analyse }},
+		{"name that turns the text around it", elements{0x00100010: text("PN", "A\u202eB\u2066C\u200fD\u2028E\ufeffF")}, dicom.CodeNoteText, func(i record.Instance) bool { return i.Patient.Name == "A\uFFFDB\uFFFDC\uFFFDD\uFFFDE\uFFFDF" }},
+		{"name with joiners", elements{0x00100010: text("PN", "می\u200cخواهم")}, "", func(i record.Instance) bool { return i.Patient.Name == "می\u200cخواهم" }},
 		{"two frames", elements{0x00280008: text("IS", "2"), 0x7FE00010: raw("OB", make([]byte, 72))}, dicom.CodeNoteFrames, func(i record.Instance) bool { return i.Frames == 2 && i.Analyse }},
 		{"odd length", elements{0x00100010: raw("PN", []byte("A^B"))}, "", func(i record.Instance) bool { return i.Patient.Name == "A^B" }},
 		{"several software versions", elements{0x00181020: text("LO", `1.0\2.0`)}, "", func(i record.Instance) bool { return i.Device.Software == "1.0, 2.0" }},
@@ -204,6 +225,9 @@ func TestNotes(t *testing.T) {
 		})
 	}
 }
+
+// broad is a picture of three rows of so many columns.
+func broad(columns int) elements { return dicomtest.Picture(columns, 3, make([]byte, 9*columns)) }
 
 func TestPreambleAndHeaderAreNoted(t *testing.T) {
 	t.Parallel()

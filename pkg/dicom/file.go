@@ -99,6 +99,17 @@ func (f *File) transferSyntax() (string, error) {
 	return "", unsupported(CodeTransferSyntax, "the file's transfer syntax %s is %s; send it as Explicit VR Little Endian or JPEG Baseline", uid, refusal(uid))
 }
 
+// Content returns the value that the file is about, as it is encoded: the pixel data, with all frames, or the document; nil if it has
+// neither.
+func (f *File) Content() io.Reader {
+	for _, t := range []Tag{tagPixelData, tagDocument} {
+		if e := f.Data.Find(t); e != nil && e.Length > 0 {
+			return io.NewSectionReader(f.reader, e.Offset, e.Length)
+		}
+	}
+	return nil
+}
+
 // order is the byte order of the data set; group 2 is always little-endian.
 func (f *File) order() binary.ByteOrder {
 	if f.syntax.bigEndian {

@@ -76,7 +76,7 @@ func (f *File) geometry() (geometry, error) {
 	g.frames = 1
 	if frames != "" {
 		if g.frames, err = strconv.Atoi(frames); err != nil || g.frames < 1 || g.frames > maxFrames {
-			return g, invalid(CodeGeometry, "NumberOfFrames must be from 1 to %d, but is %q", maxFrames, printable(frames))
+			return g, invalid(CodeGeometry, "NumberOfFrames must be from 1 to %d, but is %q", maxFrames, Printable(frames))
 		}
 	}
 	if err := f.limits.Pixels.Check(g.columns, g.rows); err != nil {
@@ -221,18 +221,21 @@ func (f *File) decodeJPEG(g geometry, format pixel.Format) (*raster.RGB, []recor
 	if err := g.agree(header.Width, header.Height, header.Components, header.PrecisionBits); err != nil {
 		return nil, nil, err
 	}
+	var notes []record.Note
+	if header.JPEGLS() || header.Lossless() {
+		notes = narrow(&format, header.PrecisionBits)
+	}
 	if header.JPEGLS() {
 		samples, err := pixel.DecodeJPEGLS(data, f.limits.Pixels)
 		if err != nil {
 			return nil, nil, err
 		}
 		picture, err := samples.RGB(format)
-		return picture, nil, err
+		return picture, notes, err
 	}
 	ycbcr, conflict := header.YCbCr(g.photometric)
-	var notes []record.Note
 	if conflict {
-		notes = []record.Note{colourNote()}
+		notes = append(notes, colourNote())
 	}
 	if header.Lossless() {
 		samples, err := pixel.DecodeJPEGLossless(data, f.limits.Pixels)
@@ -280,10 +283,10 @@ func (f *File) decodeJPEG2000(g geometry, format pixel.Format) (*raster.RGB, []r
 	if err != nil {
 		return nil, nil, err
 	}
-	var notes []record.Note
+	notes := narrow(&format, header.PrecisionBits)
 	if header.ColourTransform && g.samples == 3 && format.Photometric != "RGB" {
 		format.Photometric = "RGB"
-		notes = []record.Note{colourNote()}
+		notes = append(notes, colourNote())
 	}
 	picture, err := samples.RGB(format)
 	return picture, notes, err
@@ -296,6 +299,17 @@ func (g geometry) agree(width, height, components, bits int) error {
 	}
 	return invalid(CodePictureConflict, "the compressed picture has %d × %d pixels of %d samples of %d bits, but the header says %d × %d of %d samples in %d bits",
 		width, height, components, bits, g.columns, g.rows, g.samples, g.allocated)
+}
+
+// narrow takes the depth of a stream that has fewer bits a sample than BitsStored says: its brightest value is that of its own bits,
+// and by BitsStored the picture would be dark. A stream of more bits is common, and has values of BitsStored only. Signed samples,
+// which no photograph has, and numbers of palette entries stay as they are.
+func narrow(format *pixel.Format, precisionBits int) []record.Note {
+	if precisionBits >= format.StoredBits || format.Signed || format.Palette != nil {
+		return nil
+	}
+	format.StoredBits = precisionBits
+	return []record.Note{{Code: CodeNoteDepth, Text: "The picture's own samples have fewer bits than the header says; the picture's own number was used."}}
 }
 
 func colourNote() record.Note {

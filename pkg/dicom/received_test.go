@@ -108,10 +108,9 @@ func encodingOf(t *testing.T, raw []byte) (syntax string, start int64) {
 	return string(bytes.TrimRight(raw[at+8:at+8+int(raw[at+6])], "\x00")), start
 }
 
-// TestStorageClasses: every class that cameras send is judged, and only the one that is not read yet is refused for its class.
+// TestStorageClasses: no class that doors take is refused for being one.
 func TestStorageClasses(t *testing.T) {
 	t.Parallel()
-	var refused []string
 	for _, class := range dicom.StorageClasses() {
 		data := dicomtest.Native().With(dicomtest.Elements{0x00080016: dicomtest.Text("UI", class)}).Encode(false)
 		file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
@@ -119,10 +118,7 @@ func TestStorageClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := file.Describe(); fault.CodeOf(err) == dicom.CodeSOPClass {
-			refused = append(refused, class)
+			t.Errorf("%s is refused: %v", class, err)
 		}
-	}
-	if len(refused) != 1 || refused[0] != "1.2.840.10008.5.1.4.1.1.77.1.5.2" {
-		t.Errorf("refused %v", refused)
 	}
 }

@@ -7,10 +7,10 @@ func ReadsTransferSyntax(uid string) bool {
 }
 
 // StorageClasses lists the SOP classes that fundus cameras send and that a door should take: those that Describe accepts, to be
-// analysed or archived alone, and Ophthalmic Photography 16 Bit, which it refuses, so that such a picture is seen in quarantine.
+// analysed or archived alone.
 func StorageClasses() []string {
 	return []string{
-		ClassOphthalmic8Bit, classOphthalmic16Bit, classPhotographic, classSecondaryCapture, classMultiFrameSC,
-		classTomography, classWideStereo, classWide3D, classPDF,
+		ClassOphthalmic8Bit, ClassOphthalmic16Bit, classPhotographic, classSecondaryCapture, classMultiFrameSC,
+		classStereometric, classTomography, classWideStereo, classWide3D, classPDF,
 	}
 }

@@ -96,6 +96,7 @@ const (
 	tagImageLat      Tag = 0x00200062
 	tagHorizontalFOV Tag = 0x0022000C
 	tagDeviceType    Tag = 0x00220015
+	tagStereoPairs   Tag = 0x00220028
 	tagSamples       Tag = 0x00280002
 	tagPhotometric   Tag = 0x00280004
 	tagPlanar        Tag = 0x00280006

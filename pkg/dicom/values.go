@@ -79,7 +79,7 @@ func (f *File) uint16At(d *Dataset, t Tag) (value int, ok bool, err error) {
 // float reads an FL or FD attribute. ok is false if it is missing, empty or no number.
 func (f *File) float(d *Dataset, t Tag) (value float64, ok bool, err error) {
 	e := d.Find(t)
-	if e == nil || e.Items != nil || e.Length != 4 && e.Length != 8 {
+	if e == nil || e.Items != nil || e.Length != 4 && e.Length != 8 || e.VR.textual() {
 		return 0, false, nil
 	}
 	raw, err := f.load(e)

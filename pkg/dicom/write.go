@@ -89,13 +89,13 @@ func (a *FundusAttributes) complete(jpeg []byte) error {
 		return invalid(CodeValue, "AcquiredAt is required")
 	}
 	for _, text := range []string{a.PatientID, a.Issuer, a.PatientName, a.AccessionNumber, a.Device.Manufacturer, a.Device.Model, a.Device.Serial, a.Device.Software} {
-		if strings.Contains(text, `\`) || printable(text) != text {
-			return invalid(CodeValue, "the attribute %q holds characters that DICOM text must not hold", printable(text))
+		if strings.Contains(text, `\`) || Printable(text) != text {
+			return invalid(CodeValue, "the attribute %q holds characters that DICOM text must not hold", Printable(text))
 		}
 	}
 	for _, uid := range []string{a.StudyUID, a.SeriesUID, a.SOPUID} {
 		if uid != "" && !validUID(uid) {
-			return invalid(CodeStudyUID, "%q is not a UID", printable(uid))
+			return invalid(CodeStudyUID, "%q is not a UID", Printable(uid))
 		}
 	}
 	digest := sha256.Sum256(jpeg)

@@ -77,6 +77,16 @@ func (f FOV) Mask() *raster.Mask {
 	return m
 }
 
+// BlankOutside makes black what lies outside the FOV, where cameras write names and dates. p has the size of the FOV's picture.
+func (f FOV) BlankOutside(p *raster.RGB) {
+	for y := range p.Height {
+		first, end := f.Span(y)
+		row := p.Pix[3*y*p.Width:][:3*p.Width]
+		clear(row[:3*first])
+		clear(row[3*end:])
+	}
+}
+
 // Area returns the number of source pixels inside the FOV.
 func (f FOV) Area() int {
 	n := 0

@@ -162,8 +162,9 @@ type FieldOfView struct {
 // What a SOPInstanceUID stands for, written once by the first instance that brings
 // it; another picture under the same UID is an identity conflict.
 type Identity struct {
-	// SHA-256 of the decoded RGB pixels, or of the whole file where the instance is
-	// not decoded.
+	// SHA-256 of the decoded RGB pixels; where the instance is not decoded, of its
+	// pixel data or document as they are encoded; where it has neither, of the whole
+	// file.
 	ContentSha256 string `json:"content_sha256"`
 
 	// Kind and version of this document.

@@ -3,9 +3,9 @@ package ingest
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -126,6 +126,9 @@ func (s *Service) claim(ctx context.Context, instance record.Instance, content s
 	if err != nil {
 		return false, err
 	}
+	if first.StudyUID == identity.StudyUID && first.ContentSha256 == instance.Sha256 {
+		return true, nil // the same bytes, from when the whole file was hashed of what is not decoded
+	}
 	return *first == identity, nil
 }
 
@@ -184,7 +187,7 @@ func (s *Service) duplicate(ctx context.Context, it item, sha256, of string) err
 		return err
 	}
 	document, err := record.Encode(record.DuplicateSchema, record.Duplicate{
-		Schema: record.DuplicateSchema, Clinic: it.clinic, InboxKey: it.inboxKey, Of: of, ReceiptID: it.receipt,
+		Schema: record.DuplicateSchema, Clinic: it.clinic, InboxKey: dicom.Printable(it.inboxKey), Of: of, ReceiptID: it.receipt,
 		ReceivedAt: s.deps.Clock().UTC(), Sha256: sha256,
 	})
 	if err != nil {
@@ -232,7 +235,7 @@ func (s *Service) quarantine(ctx context.Context, it item, r refusal) error {
 	}
 	reason, _ := reasonOf(r.code) // codes without a reason never get here
 	document := record.Quarantine{
-		Schema: record.QuarantineSchema, Clinic: it.clinic, InboxKey: it.inboxKey, Member: strings.ToValidUTF8(it.member, "\uFFFD"), ReceiptID: it.receipt,
+		Schema: record.QuarantineSchema, Clinic: it.clinic, InboxKey: dicom.Printable(it.inboxKey), Member: dicom.Printable(it.member), ReceiptID: it.receipt,
 		ReceivedAt: s.deps.Clock().UTC(), Sha256: r.sha256, SizeBytes: int(r.size), Code: r.code, Reason: reason.withDetail(r.detail), Action: reason.action,
 		StudyUID: r.instance.StudyUID, SOPUID: r.instance.SOPUID,
 	}

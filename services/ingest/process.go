@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -162,20 +163,19 @@ func (s *Service) admitFile(ctx context.Context, it item) (admission, error) {
 	return it.refuse(code, fault.SentenceOf(err), instance), nil
 }
 
-// judge reads a file. content is the hash of what makes the picture: its pixels, or the whole file where it is not decoded.
+// judge reads a file. content is the hash of what makes the picture: its pixels; where they are not decoded, the pixel data or the
+// document as they are encoded; where there is neither, the whole file.
 func (s *Service) judge(ctx context.Context, it item) (instance record.Instance, content string, err error) {
 	file, err := s.deps.Files.Read(ctx, it.bytes.file, it.bytes.size, isolated.Judgement)
 	if err != nil {
 		return record.Instance{}, "", err
 	}
 	instance = file.Instance
-	switch {
-	case file.Refused != nil:
-		return instance, "", file.Refused
-	case file.Undecoded != nil && (instance.Analyse || !fault.Is(file.Undecoded, fault.Unsupported)):
-		return instance, "", file.Undecoded
-	case file.PixelSHA256 == "":
-		return instance, it.bytes.sha256, nil // kept for people to look at; its pixels are not needed
+	if err := file.Judgement(); err != nil {
+		return instance, "", err
+	}
+	if file.PixelSHA256 == "" {
+		return instance, cmp.Or(file.ContentSHA256, it.bytes.sha256), nil // kept for people to look at; its pixels are not needed
 	}
 	instance.PixelSha256 = file.PixelSHA256
 	instance.Notes = append(instance.Notes, file.Notes...)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/image/draw"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -83,7 +84,17 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// photo makes the picture that people see of an archived image. Where the file says that text is burned in, what lies outside the
+// field of view is blanked, since names are written there; where no field of view is found, the picture is withheld.
 func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte, error) {
+	raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Archive, img.InstanceKey, documentLimit)
+	if err != nil {
+		return nil, err
+	}
+	instance, err := record.Decode[record.Instance](record.InstanceSchema, raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", img.InstanceKey, err)
+	}
 	dicom, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Archive, img.ArchiveKey, pictureLimit)
 	if err != nil {
 		return nil, err
@@ -94,6 +105,16 @@ func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte
 	}
 	if err := rgb.Check(); err != nil {
 		return nil, err
+	}
+	if instance.BurnedIn {
+		fov, err := fundus.FindFOV(rgb)
+		if fundus.Refused(err) {
+			return nil, fault.Wrap(fault.NotFound, "picture-withheld", err, "names may be written anywhere in this picture, so that it is not shown; look at it at the camera or archive")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("finding the field of view of a picture with burned-in text: %w", err)
+		}
+		fov.BlankOutside(rgb)
 	}
 	return encodeJPEG(scale(fromRaster(rgb), width))
 }

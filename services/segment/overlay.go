@@ -7,7 +7,6 @@ import (
 	"image/png"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
-	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
 )
 
@@ -52,7 +51,7 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 	}
 	drawOverlay(p, mask, max(1, int(2*a.Canvas.FOV.Radius/overlayLineShare+.5)))
 	if burnedIn {
-		blankOutside(p, a.Canvas.FOV)
+		a.Canvas.FOV.BlankOutside(p)
 	}
 	overlay, err := pixel.EncodeJPEG(p, overlayQuality)
 	if err != nil {
@@ -102,14 +101,5 @@ func drawOverlay(p *raster.RGB, m *raster.Mask, linePx int) {
 				pix[ch] = uint8((int(pix[ch])*(100-percent) + colour*percent + 50) / 100)
 			}
 		}
-	}
-}
-
-func blankOutside(p *raster.RGB, fov fundus.FOV) {
-	for y := range p.Height {
-		first, end := fov.Span(y)
-		row := p.Pix[3*y*p.Width:][:3*p.Width]
-		clear(row[:3*first])
-		clear(row[3*end:])
 	}
 }

@@ -72,6 +72,33 @@ func Native() Elements {
 	}
 }
 
+// Picture returns changes that make a data set hold an uncompressed RGB picture of 8-bit samples.
+func Picture(width, height int, rgb []byte) Elements {
+	return Elements{
+		0x00280010: Number(uint16(height)), //nolint:gosec // tests' pictures are small
+		0x00280011: Number(uint16(width)),  //nolint:gosec // tests' pictures are small
+		0x7FE00010: {"OB", rgb},
+	}
+}
+
+// Sixteen returns changes that make a data set of 8-bit samples an Ophthalmic Photography 16 Bit Image with so many bits stored (9 to
+// 16): the upper 8 of them are the samples as they were, the lower ones all bits but zeros, so that rounding shows.
+func (e Elements) Sixteen(stored int) Elements {
+	var words []byte
+	for i, v := range e[0x7FE00010].Value {
+		low := stored - 8
+		word := uint16(v)<<low | uint16(1<<low-1)&uint16(i%256+1) //nolint:gosec // within 16 bits
+		words = binary.LittleEndian.AppendUint16(words, word)
+	}
+	return Elements{
+		0x00080016: Text("UI", dicom.ClassOphthalmic16Bit),
+		0x00280100: Number(16),
+		0x00280101: Number(uint16(stored)),     //nolint:gosec // 9 to 16
+		0x00280102: Number(uint16(stored - 1)), //nolint:gosec // 9 to 16
+		0x7FE00010: {"OW", words},
+	}
+}
+
 // With returns a copy with changes; an Element without representation is removed.
 func (e Elements) With(changes Elements) Elements {
 	out := maps.Clone(e)
@@ -91,14 +118,17 @@ func (e Elements) Encode(implicit bool) []byte {
 	if implicit {
 		syntax = dicom.ImplicitLittleEndian
 	}
-	return append(Header(syntax, string(bytes.TrimRight(e[0x00080018].Value, "\x00"))), e.Dataset(implicit)...)
+	uid := func(t uint32) string { return string(bytes.TrimRight(e[t].Value, "\x00")) }
+	return append(header(uid(0x00080016), uid(0x00080018), syntax), e.Dataset(implicit)...)
 }
 
-// Header is preamble, magic and group 2.
-func Header(syntax, sop string) []byte {
+// Header is preamble, magic and group 2 of an Ophthalmic Photography 8 Bit Image.
+func Header(syntax, sop string) []byte { return header(dicom.ClassOphthalmic8Bit, sop, syntax) }
+
+func header(class, sop, syntax string) []byte {
 	meta := Elements{
 		0x00020001: {"OB", []byte{0, 1}},
-		0x00020002: Text("UI", dicom.ClassOphthalmic8Bit),
+		0x00020002: Text("UI", class),
 		0x00020003: Text("UI", sop),
 		0x00020010: Text("UI", syntax),
 	}.Dataset(false)

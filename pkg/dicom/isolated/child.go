@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -125,12 +127,19 @@ func answerTo(r request, file *os.File) (answer, *os.File) {
 	}
 	a.Instance, err = f.Describe()
 	a.Refused = toWire(err)
-	if r.Want == Judgement && (err != nil || !photograph(a.Instance)) {
+	if r.Want == Judgement && err != nil {
+		return a, nil
+	}
+	if r.Want == Judgement && !photograph(a.Instance) {
+		a.hashContent(f)
 		return a, nil
 	}
 	picture, notes, err := f.Decode()
 	if err != nil {
 		a.Undecoded = toWire(err)
+		if r.Want == Judgement {
+			a.hashContent(f)
+		}
 		return a, nil
 	}
 	digest := sha256.Sum256(picture.Pix)
@@ -147,9 +156,23 @@ func answerTo(r request, file *os.File) (answer, *os.File) {
 	return a, pixels
 }
 
+// hashContent fills in what tells a file that is not decoded from others under its number.
+func (a *answer) hashContent(f *dicom.File) {
+	content := f.Content()
+	if content == nil {
+		return
+	}
+	hash := sha256.New()
+	if _, err := io.Copy(hash, content); err != nil {
+		a.Failed = toWire(fault.Wrap(fault.Transient, dicom.CodeUnreadable, err, "the file cannot be read to its end"))
+		return
+	}
+	a.ContentSHA256 = hex.EncodeToString(hash.Sum(nil))
+}
+
 // photograph tells whether an instance's class is a photograph's, analysed or not.
 func photograph(i record.Instance) bool {
-	return i.NotAnalysed == nil || i.NotAnalysed.Code != dicom.CodeNoteDocument && i.NotAnalysed.Code != dicom.CodeNoteTomography
+	return i.NotAnalysed == nil || !slices.Contains([]string{dicom.CodeNoteDocument, dicom.CodeNoteStereo, dicom.CodeNoteTomography}, i.NotAnalysed.Code)
 }
 
 // memoryFile holds data in a file that lies in memory and has no name.

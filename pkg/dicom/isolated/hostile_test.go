@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -51,7 +49,7 @@ func (all *census) count(t *testing.T, name string, data []byte) {
 	began := time.Now()
 	outcome, err := c.read(t.Context(), request{Size: int64(len(data)), Want: Picture}, file, config.Timeout)
 	took := time.Since(began)
-	peak := peakMemory(t, c.process.Process.Pid)
+	peak := peakMemory(c.process.Process.Pid)
 	c.end()
 	var died *deathError
 	code := "read"
@@ -76,24 +74,6 @@ func (all *census) count(t *testing.T, name string, data []byte) {
 	if peak > all.peak {
 		all.peak, all.large = peak, name
 	}
-}
-
-// peakMemory is the most that a process held at once, bytes; 0 if it has ended. What getrusage(2) says of a child counts what its
-// parent held when it was started.
-func peakMemory(t *testing.T, pid int) int64 {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, found := strings.Cut(string(status), "VmHWM:")
-	var kB int64
-	if found {
-		if _, err := fmt.Sscan(rest, &kB); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return kB << 10
 }
 
 func (all *census) report(t *testing.T, what string) {

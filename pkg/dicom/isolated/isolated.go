@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,16 @@ type Config struct {
 	Timeout time.Duration
 	// Limits bounds what reading one file may cost.
 	Limits dicom.Limits
+	// Observe is told what each attempt at a file cost, by the goroutine that reads it; nil: nothing is measured.
+	Observe func(Cost)
+}
+
+// Cost is what an attempt at reading a file took.
+type Cost struct {
+	Duration time.Duration
+	// PeakBytes is the most memory that the child held at once, for this file or one that it read before. 0: it came to its end on
+	// the file.
+	PeakBytes int64
 }
 
 func (c Config) orDefaults() Config {
@@ -72,9 +83,22 @@ type Outcome struct {
 	Undecoded      error           // the fault of dicom.File.Decode, or nil
 	Notes          []record.Note   // on decoding
 	PixelSHA256    string          // of the RGB bytes; "" if they were not decoded
+	ContentSHA256  string          // of dicom.File.Content, where a file read for its Judgement is not refused and not decoded; "" if there is none
 	Picture        *raster.RGB     // only where Picture was asked for
 
 	splices []dicom.Splice
+}
+
+// Judgement is the fault for which a file read for its Judgement or Picture is not let in, or nil. A picture that is archived only
+// may be one that is not decoded here, but not a damaged one.
+func (o Outcome) Judgement() error {
+	switch {
+	case o.Refused != nil:
+		return o.Refused
+	case o.Undecoded != nil && (o.Instance.Analyse || !fault.Is(o.Undecoded, fault.Unsupported)):
+		return o.Undecoded
+	}
+	return nil
 }
 
 // Reader reads files in children. It may be used by many goroutines at once.
@@ -165,7 +189,11 @@ func (r *Reader) try(ctx context.Context, file *os.File, question request) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
+	began := time.Now()
 	outcome, err := c.read(ctx, question, file, r.config.Timeout)
+	if r.config.Observe != nil {
+		r.config.Observe(Cost{Duration: time.Since(began), PeakBytes: peakMemory(c.process.Process.Pid)})
+	}
 	// A child that has met a bad file is not trusted with the next one.
 	if err != nil || outcome.Undecoded != nil {
 		c.end()
@@ -291,7 +319,7 @@ func (c *child) read(ctx context.Context, r request, file *os.File, timeout time
 	}
 	outcome := Outcome{
 		TransferSyntax: a.TransferSyntax, Instance: a.Instance, Refused: a.Refused.err(), Undecoded: a.Undecoded.err(),
-		Notes: a.Notes, PixelSHA256: a.PixelSHA256, splices: a.Splices,
+		Notes: a.Notes, PixelSHA256: a.PixelSHA256, ContentSHA256: a.ContentSHA256, splices: a.Splices,
 	}
 	if r.Want == Picture && a.Undecoded == nil {
 		if outcome.Picture, err = readPicture(pixels, a.Width, a.Height, r.Limits); err != nil {
@@ -315,6 +343,24 @@ func (c *child) allowCPU(d time.Duration) error {
 		return fmt.Errorf("bounding the child's CPU time: %w", err)
 	}
 	return nil
+}
+
+// peakMemory is the most that a process held at once, bytes; 0 if it has ended. What getrusage(2) says of a child counts what its
+// parent held when it was started.
+func peakMemory(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, found := strings.Cut(string(status), "VmHWM:")
+	if !found {
+		return 0
+	}
+	var kB int64
+	if _, err := fmt.Sscan(rest, &kB); err != nil {
+		return 0
+	}
+	return kB << 10
 }
 
 // readPicture copies the pixels, whatever the child may do with its own descriptor meanwhile.

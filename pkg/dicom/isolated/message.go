@@ -31,6 +31,7 @@ type answer struct {
 	Undecoded      *wireFault      `json:"undecoded,omitempty"` // of Decode
 	Notes          []record.Note   `json:"notes,omitempty"`
 	PixelSHA256    string          `json:"pixel_sha256,omitempty"`
+	ContentSHA256  string          `json:"content_sha256,omitempty"`
 	Width          int             `json:"width,omitempty"`
 	Height         int             `json:"height,omitempty"`
 	Splices        []dicom.Splice  `json:"splices,omitempty"`

@@ -4,7 +4,8 @@
     python3 vectors.py ../../../../../shared/dicom/syntaxes/explicit-le.dcm
 
 The picture is a part of scikit-image's photograph of a retina (Mikael Häggström, CC0) at the edge of the optic disc: crop.rgb
-holds its pixels, crop16.grey one channel stretched over 16 bits, lower byte first, and crop4.grey and crop7.grey its upper bits. Lossless
+holds its pixels, crop16.grey one channel stretched over 16 bits, lower byte first, and crop4.grey and crop7.grey its upper bits; the
+colour12.* and colour16.* hold its pixels in the upper 8 of 12 and of 16 bits, above other bits. Lossless
 streams decode to these; htj2k-lossy.rgb is what OpenJPH makes of htj2k-lossy.j2c, and near*.rgb and near16.grey what CharLS
 makes of the streams of these names (JPEG-LS defines that to the bit).
 """
@@ -49,6 +50,16 @@ def main() -> None:
     del ds.PlanarConfiguration
     for predictor in (1, 4, 7):
         out[f"lossless16-p{predictor}.jpg"] = dcmtk(ds, "+el", "+sv", str(predictor))
+
+    lower = np.arange(crop.size, dtype=np.uint16).reshape(crop.shape)
+    colour = ((crop.astype(np.uint16) << 4) | (lower % 16)).astype("<u2")
+    colour16 = ((crop.astype(np.uint16) << 8) | (lower % 256)).astype("<u2")
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
+    ds.BitsStored, ds.HighBit, ds.PixelData = 12, 11, colour.tobytes()
+    out["colour12.jpg"] = dcmtk(ds, "+el", "+sv", "1")
+    out["colour12.jls"] = jpeg_ls.encode_buffer(colour.tobytes(), HEIGHT, WIDTH, 3, 12, interleave_mode=2)
+    out["colour12.j2k"] = imagecodecs.jpeg2k_encode(colour, codecformat="J2K", reversible=True, level=0, bitspersample=12)
+    out["colour16.j2c"] = imagecodecs.htj2k_encode(colour16, reversible=True)
 
     for name, picture in (("", crop), ("16", grey)):
         out[f"lossless{name}.jls"] = imagecodecs.jpegls_encode(picture)
