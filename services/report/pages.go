@@ -381,6 +381,7 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 	groups := map[string]int{}
 	for _, f := range found {
 		line := quarantinedLine(f)
+		view.AskClinic = view.AskClinic || f.History().Correctable().Clinic
 		line.Chosen = slices.Contains(entered.ids, line.ID)
 		view.Lines = append(view.Lines, line)
 		if at, ok := groups[line.Code]; ok {

@@ -105,7 +105,7 @@ func TestQuarantineInABrowser(t *testing.T) {
 	b.run("who", chromedp.KeyEvent("Anna"))
 	b.tabTo("form.ruling button")
 	b.run("releasing", chromedp.KeyEvent("\r"), chromedp.WaitVisible(".chip"))
-	if got := b.text(".chip"); got != "is being released" {
+	if got := b.text(".chip"); got != "This file is being released" {
 		t.Errorf("after the release: %q", got)
 	}
 	if c, steps := correction(eye); c != (record.Correction{Laterality: record.LeftEye}) || steps[0].Decision.By != "Anna" {
@@ -138,7 +138,7 @@ func TestQuarantineInABrowser(t *testing.T) {
 	b.run("why", chromedp.KeyEvent("A letter."))
 	b.shot("quarantined-unavailable-dark")
 	b.run("discarding", chromedp.KeyEvent("\r"), chromedp.WaitVisible(".chip"))
-	if got := b.text(".chip"); got != "was discarded" {
+	if got := b.text(".chip"); got != "This file was discarded" {
 		t.Errorf("after discarding: %q", got)
 	}
 

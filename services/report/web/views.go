@@ -179,6 +179,7 @@ type QuarantineView struct {
 	Groups                 []Group
 	Problems               []string // why decisions were refused
 	Entered                RulingForm
+	AskClinic              bool // some came without one
 	Total, From, To        int
 	PreviousLink, NextLink string
 }
