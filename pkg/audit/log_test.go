@@ -116,6 +116,24 @@ func TestOldEntriesMayGo(t *testing.T) {
 	}
 }
 
+// TestALongLogIsFoundAtOnce: where a log ends is found by digits and not entry by entry.
+func TestALongLogIsFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	store := blobtest.Start(t)
+	const last = 120_999_187
+	raw, err := record.Encode(record.AuditSchema, record.Audit{Schema: record.AuditSchema, Number: last, RecordedAt: clock(), Action: record.AuditRead, Outcome: record.AuditSuccess, Agent: somebody, Entity: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, store, keyOf(last), raw)
+	if err := audit.New(store, store.Buckets().Audit, clock).Append(t.Context(), somebody, file); err != nil {
+		t.Fatal(err)
+	}
+	if all := numbers(t, store); fmt.Sprint(all) != fmt.Sprint([]int{last, last + 1}) {
+		t.Errorf("entries %v", all)
+	}
+}
+
 // TestChangesShow changes, removes and adds entries.
 func TestChangesShow(t *testing.T) {
 	t.Parallel()

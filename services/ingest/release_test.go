@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,11 @@ func TestAssignedClinic(t *testing.T) {
 	if len(keys) != 3 {
 		t.Fatalf("in quarantine: %v", keys)
 	}
+	for name, code := range map[string]string{"top.dcm": CodeClinicMissing, "unassigned/eyeless.dcm": CodeClinicInvalid, "a b/night.zip": CodeClinicInvalid} {
+		if d := w.history(t, keys[name]).Document; d.Code != code || d.Clinic != unassignedClinic {
+			t.Errorf("%s is in quarantine as %s of %s", name, d.Code, d.Clinic)
+		}
+	}
 	if r := release(keys["top.dcm"], nil); r.Code != CodeClinicMissing || r.Clinic != unassignedClinic {
 		t.Errorf("without a clinic: %+v", r)
 	}
@@ -260,6 +266,21 @@ func TestAssignedClinic(t *testing.T) {
 
 	if r := release(keys["a b/night.zip"], &record.Correction{Clinic: "south"}); r.Result != record.ReleaseUnpacked || r.Clinic != "south" {
 		t.Fatalf("a ZIP: %+v", r)
+	}
+	assigned := map[string]int{} // pictures that say who they were assigned to
+	for _, k := range w.keys(w.Buckets().Archive) {
+		if strings.HasPrefix(k, "images/") && strings.HasSuffix(k, ".json") {
+			i, err := s.readInstance(t.Context(), w.Buckets().Archive, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(i.Notes, func(n record.Note) bool { return n.Code == codeClinic && strings.Contains(n.Text, i.Clinic) }) {
+				assigned[i.Clinic]++
+			}
+		}
+	}
+	if assigned["north"] != 2 || assigned["south"] != 1 {
+		t.Errorf("pictures that say which clinic was assigned: %v", assigned)
 	}
 	for _, k := range w.keys(w.Buckets().Quarantine) {
 		if d, ok := blob.ParseQuarantineDocument(k); ok && d.Kind == blob.QuarantineReason && strings.HasPrefix(k, "south/") {
