@@ -60,11 +60,11 @@ func (c Config) Validate() error {
 }
 
 // Buckets are the names of Noctua's buckets.
-type Buckets struct{ Inbox, Archive, Results, Reports, Quarantine string }
+type Buckets struct{ Inbox, Archive, Results, Reports, Quarantine, Audit string }
 
 // All lists the names.
 func (b Buckets) All() []string {
-	return []string{b.Inbox, b.Archive, b.Results, b.Reports, b.Quarantine}
+	return []string{b.Inbox, b.Archive, b.Results, b.Reports, b.Quarantine, b.Audit}
 }
 
 // BucketsOf names the buckets under a prefix; an empty prefix is DefaultBucketPrefix.
@@ -74,7 +74,7 @@ func BucketsOf(prefix string) Buckets {
 	}
 	return Buckets{
 		Inbox: prefix + "inbox", Archive: prefix + "archive", Results: prefix + "results",
-		Reports: prefix + "reports", Quarantine: prefix + "quarantine",
+		Reports: prefix + "reports", Quarantine: prefix + "quarantine", Audit: prefix + "audit",
 	}
 }
 

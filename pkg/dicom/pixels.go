@@ -104,8 +104,8 @@ func (f *File) layout(g geometry) pixel.Layout {
 }
 
 // format says what samples mean once they are decompressed.
-func (f *File) format(g geometry) (format pixel.Format, err error) {
-	format = pixel.Format{Photometric: g.photometric, StoredBits: g.stored, Shift: g.high + 1 - g.stored, Signed: g.signed}
+func (f *File) format(g geometry, into []byte) (format pixel.Format, err error) {
+	format = pixel.Format{Into: into, Photometric: g.photometric, StoredBits: g.stored, Shift: g.high + 1 - g.stored, Signed: g.signed}
 	if f.syntax.codec == codecJPEG2000 && (g.photometric == "YBR_ICT" || g.photometric == "YBR_RCT") {
 		format.Photometric = "RGB" // the decoder undoes the transform
 	}
@@ -121,12 +121,16 @@ func (f *File) format(g geometry) (format pixel.Format, err error) {
 // Faults: those of the geometry and of the decoders (pixel.DecodeJPEG, DecodeJPEGLossless, DecodeJPEGLS, DecodeJPEG2000,
 // DecodeRLE); Invalid encapsulation-malformed, palette-malformed and picture-conflicts-with-header; Unsupported
 // pixel-format-unsupported and frames-unclear.
-func (f *File) Decode() (*raster.RGB, []record.Note, error) {
+func (f *File) Decode() (*raster.RGB, []record.Note, error) { return f.DecodeInto(nil) }
+
+// DecodeInto is Decode for pictures that may lie in buffer: it is used if it is large enough, whatever it holds, and where the
+// way to the pixels does not end in other memory. The picture tells where it lies.
+func (f *File) DecodeInto(buffer []byte) (*raster.RGB, []record.Note, error) {
 	g, err := f.geometry()
 	if err != nil {
 		return nil, nil, err
 	}
-	format, err := f.format(g)
+	format, err := f.format(g, buffer)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -153,9 +157,15 @@ func (f *File) decodeNative(g geometry, format pixel.Format) (*raster.RGB, error
 		return nil, err
 	}
 	// The last frame of a file of odd length has no byte to make up a word with; it is swapped with what is not there.
-	raw := make([]byte, layout.ReadBytes())
-	e := f.Data.Find(tagPixelData)
-	if err := readAt(f.reader, raw[:min(layout.ReadBytes(), e.Length)], e.Offset); err != nil {
+	n, e := layout.ReadBytes(), f.Data.Find(tagPixelData)
+	var raw []byte
+	if layout.Shared(format) && int64(len(format.Into)) >= n {
+		raw = format.Into[:n:n]
+		clear(raw[min(n, e.Length):]) // as new memory is
+	} else {
+		raw = make([]byte, n)
+	}
+	if err := readAt(f.reader, raw[:min(n, e.Length)], e.Offset); err != nil {
 		return nil, err
 	}
 	samples, err := layout.Samples(raw)
@@ -251,7 +261,7 @@ func (f *File) decodeJPEG(g geometry, format pixel.Format) (*raster.RGB, []recor
 	if format.Palette != nil {
 		return nil, nil, unsupported(CodePixelFormat, "the picture is lossy JPEG in PALETTE COLOR, which cannot be: its pixels are not numbers of colours")
 	}
-	picture, err := pixel.DecodeJPEG(data, f.limits.Pixels, pixel.DeclaredPhotometric(g.photometric))
+	picture, err := pixel.DecodeJPEG(data, f.limits.Pixels, pixel.DeclaredPhotometric(g.photometric), pixel.Into(format.Into))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,15 +1,20 @@
 package quarantine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"regexp"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
@@ -20,6 +25,9 @@ const (
 	// maxDocumentBytes bounds a document that is read; Noctua's own are a few KB.
 	maxDocumentBytes = 1 << 20
 )
+
+// CodeDecision is the code of decisions that lack something or hold what they must not: Problems says what.
+const CodeDecision = "decision-invalid"
 
 // State of a file in quarantine.
 type State string
@@ -184,20 +192,86 @@ func merge(a, b record.Correction) record.Correction {
 	if b.Issuer != "" {
 		a.Issuer = b.Issuer
 	}
+	if b.Clinic != "" {
+		a.Clinic = b.Clinic
+	}
 	return a
 }
 
-// Correctable says what a person may assign: only what the file itself does not say with certainty, by its finding, and what a
-// person assigned before.
-func (h History) Correctable() (laterality, patient bool) {
+// Unassigned is the clinic, in keys and documents, of what came without a usable one. No clinic can have the name.
+const Unassigned = "unassigned"
+
+// Correctable says what a person may assign.
+type Correctable struct{ Laterality, Patient, Clinic bool }
+
+// Correctable is only what the file itself does not say with certainty, by its finding, and what a person assigned before.
+func (h History) Correctable() Correctable {
 	earlier := h.Correction()
+	may := Correctable{Laterality: earlier.Laterality != "", Patient: earlier.PatientID != "" || earlier.Issuer != "", Clinic: h.Document.Clinic == Unassigned}
 	switch h.Finding().Code {
 	case dicom.CodeLateralityMissing, dicom.CodeLateralityConflict:
-		laterality = true
+		may.Laterality = true
 	case dicom.CodePatientID, dicom.CodePatientIDInvalid:
-		patient = true
+		may.Patient = true
 	}
-	return laterality || earlier.Laterality != "", patient || earlier.PatientID != "" || earlier.Issuer != ""
+	return may
+}
+
+// Field of a decision.
+type Field string
+
+// Fields that a person enters.
+const (
+	FieldBy         Field = "by"
+	FieldReason     Field = "reason"
+	FieldLaterality Field = "laterality"
+	FieldPatientID  Field = "patient_id"
+	FieldIssuer     Field = "issuer"
+	FieldClinic     Field = "clinic"
+)
+
+// Problem is what is wrong with a field, in a sentence that says what is expected.
+type Problem struct {
+	Field    Field
+	Sentence string
+}
+
+const (
+	maxByCharacters     = 100
+	maxReasonCharacters = 1000
+	maxIDCharacters     = 64
+)
+
+// identifier is what a patient's ID or its issuer may be made of, as the schema has it.
+var identifier = regexp.MustCompile(`^[!-\[\]-}]([ -\[\]-}]*[!-\[\]-}])?$`)
+
+// Problems says what is wrong with what a person entered, whatever the file.
+func Problems(d record.Decision) []Problem {
+	var all []Problem
+	wrong := func(f Field, sentence string) { all = append(all, Problem{f, sentence}) }
+	if n := utf8.RuneCountInString(d.By); n < 1 || n > maxByCharacters {
+		wrong(FieldBy, fmt.Sprintf("say who decides, in at most %d characters", maxByCharacters))
+	}
+	if n := utf8.RuneCountInString(d.Reason); n < 1 || n > maxReasonCharacters {
+		wrong(FieldReason, fmt.Sprintf("say why, in at most %d characters", maxReasonCharacters))
+	}
+	if d.Correction == nil {
+		return all
+	}
+	c := *d.Correction
+	if c.Laterality != "" && c.Laterality != record.RightEye && c.Laterality != record.LeftEye {
+		wrong(FieldLaterality, "the eye is R (right) or L (left)")
+	}
+	for field, value := range map[Field]string{FieldPatientID: c.PatientID, FieldIssuer: c.Issuer} {
+		if value != "" && (len(value) > maxIDCharacters || !identifier.MatchString(value)) {
+			wrong(field, fmt.Sprintf("a patient's ID or its issuer has 1 to %d letters, digits and other characters of plain English text, without \\ and ~", maxIDCharacters))
+		}
+	}
+	if c.Clinic != "" && (!event.ValidClinic(c.Clinic) || c.Clinic == Unassigned) {
+		wrong(FieldClinic, fmt.Sprintf("a clinic's name has 1 to 64 letters, digits, - and _, starts with a letter or digit, and is not the word %s", Unassigned))
+	}
+	slices.SortFunc(all, func(a, b Problem) int { return cmp.Compare(a.Field, b.Field) })
+	return all
 }
 
 // Decide completes a decision (action, correction, by, reason, time) with what follows from the history. done is true where the
@@ -224,20 +298,26 @@ func (h History) Decide(d record.Decision) (complete record.Decision, done bool,
 	case len(h.Steps) >= MaxDecisions:
 		return d, false, fault.New(fault.Invalid, "too-many-decisions", "there were %d decisions about this file already; tell the support of Noctua", MaxDecisions)
 	case d.Correction != nil && d.Action != record.ActionRelease:
-		return d, false, fault.New(fault.Invalid, "correction-not-wanted", "a file that is discarded cannot be corrected; leave the eye and the patient's ID out")
+		return d, false, fault.New(fault.Invalid, "correction-not-wanted", "a file that is discarded cannot be corrected; leave the clinic, the eye and the patient's ID out")
 	}
 	if c := d.Correction; c != nil {
-		laterality, patient := h.Correctable()
-		if c.Laterality != "" && !laterality || (c.PatientID != "" || c.Issuer != "") && !patient {
+		may := h.Correctable()
+		if c.Laterality != "" && !may.Laterality || (c.PatientID != "" || c.Issuer != "") && !may.Patient || c.Clinic != "" && !may.Clinic {
 			return d, false, fault.New(fault.Invalid, "correction-not-wanted",
 				"only what the file does not say with certainty can be assigned, and this file is here because of %s; leave the other corrections out", h.Finding().Code)
 		}
 	}
 	d.Schema, d.Clinic, d.QuarantineKey = record.DecisionSchema, h.Document.Clinic, h.Key
 	d.Number, d.PreviousSha256, d.DecidedAt = len(h.Steps)+1, h.Last, d.DecidedAt.UTC()
+	if problems := Problems(d); len(problems) > 0 {
+		sentences := make([]string, 0, len(problems))
+		for _, p := range problems {
+			sentences = append(sentences, p.Sentence)
+		}
+		return d, false, fault.New(fault.Invalid, CodeDecision, "%s", strings.Join(slices.Compact(sentences), "; "))
+	}
 	if _, err := record.Encode(record.DecisionSchema, d); err != nil {
-		return d, false, fault.Wrap(fault.Invalid, "decision-invalid", err, "a decision needs who makes it (at most 100 characters) and why (at most 1000); "+
-			"the eye is R or L; a patient's ID or its issuer has 1 to 64 letters, digits and other characters of plain English text, without \\ and ~")
+		return d, false, fault.Wrap(fault.Invalid, CodeDecision, err, "the decision holds characters that cannot be kept; write it in plain text")
 	}
 	return d, false, nil
 }

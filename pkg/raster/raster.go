@@ -14,6 +14,16 @@ func NewRGB(width, height int) *RGB {
 	return &RGB{Width: width, Height: height, Pix: make([]uint8, 3*width*height)}
 }
 
+// NewRGBIn returns a picture that lies in buffer, whatever that holds, or in new memory where buffer is too small for it. It is for
+// decoders, which set every pixel.
+func NewRGBIn(buffer []byte, width, height int) *RGB {
+	n := 3 * width * height
+	if len(buffer) < n {
+		return NewRGB(width, height)
+	}
+	return &RGB{Width: width, Height: height, Pix: buffer[:n]}
+}
+
 // Check tells whether the picture's length fits its size.
 func (p *RGB) Check() error {
 	if p.Width < 1 || p.Height < 1 || len(p.Pix) != 3*p.Width*p.Height {

@@ -19,6 +19,64 @@ type AcquisitionDevice struct {
 	Software string `json:"software,omitempty,omitzero"`
 }
 
+// Who read which data of patients, and when: one entry of the audit log. Never
+// changed. It has what a FHIR AuditEvent (IHE BALP) needs, and no data of a
+// patient.
+type Audit struct {
+	// AuditEvent.action R.
+	Action string `json:"action"`
+
+	// Who. AuditEvent.agent.
+	Agent AuditAgent `json:"agent"`
+
+	// What. AuditEvent.entity.
+	Entity AuditEntity `json:"entity"`
+
+	// Number of the entry in the log, from 1, without gaps.
+	Number int `json:"number"`
+
+	// AuditEvent.outcome 0. It is recorded before anything is shown; what cannot be
+	// recorded is not shown.
+	Outcome string `json:"outcome"`
+
+	// SHA-256 of the entry before this one, so that a change of the log shows; empty
+	// in the first.
+	PreviousSha256 string `json:"previous_sha256"`
+
+	// RFC 3339, UTC. AuditEvent.recorded.
+	RecordedAt time.Time `json:"recorded_at"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+}
+
+// Who. AuditEvent.agent.
+type AuditAgent struct {
+	// IP address of the connection; a proxy's where there is one.
+	Address string `json:"address"`
+
+	// Of a session: the first digits of the SHA-256 of its secret, so that the reads
+	// after one sign-in can be told from others.
+	Session string `json:"session,omitempty,omitzero"`
+
+	// token: a program with the token of the service; session: a person who signed in
+	// with it.
+	Via string `json:"via"`
+}
+
+// What. AuditEvent.entity.
+type AuditEntity struct {
+	// Of a list: how many files it showed.
+	Files int `json:"files,omitempty,omitzero"`
+
+	// quarantine-list: a list of files in quarantine with their patients;
+	// quarantine-file: what is known of one; quarantine-picture: its picture.
+	Kind string `json:"kind"`
+
+	// Of a file or picture: key of the quarantined bytes in the quarantine bucket.
+	QuarantineKey string `json:"quarantine_key,omitempty,omitzero"`
+}
+
 type ClassMask struct {
 	// Class corresponds to the JSON schema field "class".
 	Class string `json:"class"`
@@ -27,8 +85,12 @@ type ClassMask struct {
 	Mask string `json:"mask"`
 }
 
-// What is to be put into the header in place of what is missing or uncertain.
+// What is assigned in place of what is missing or uncertain: to the header, and
+// the clinic to a file that came without one.
 type Correction struct {
+	// Clinic whose upload the file is: 1 to 64 letters, digits, - and _.
+	Clinic string `json:"clinic,omitempty,omitzero"`
+
 	// IssuerOfPatientID (0010,0021): characters as in patient_id.
 	Issuer string `json:"issuer,omitempty,omitzero"`
 
@@ -52,7 +114,8 @@ type Decision struct {
 	// Clinic: first segment of the quarantine key.
 	Clinic string `json:"clinic"`
 
-	// What is to be put into the header in place of what is missing or uncertain.
+	// What is assigned in place of what is missing or uncertain: to the header, and
+	// the clinic to a file that came without one.
 	Correction *Correction `json:"correction,omitempty,omitzero"`
 
 	// RFC 3339, UTC.
@@ -656,7 +719,8 @@ type Release struct {
 	// Where that file lies in the archive bucket.
 	ArchiveKey string `json:"archive_key,omitempty,omitzero"`
 
-	// Clinic: first segment of the quarantine key.
+	// Clinic that the file was judged as an upload of: the assigned one, else the
+	// first segment of the quarantine key.
 	Clinic string `json:"clinic"`
 
 	// Of a refusal: stable code.

@@ -65,6 +65,19 @@ const (
 	ReleaseRefused   ReleaseResult = "refused"
 )
 
+// What the audit log tells apart.
+const (
+	AuditRead    = "read"
+	AuditSuccess = "success"
+
+	AgentToken   = "token"
+	AgentSession = "session"
+
+	EntityQuarantineList    = "quarantine-list"
+	EntityQuarantineFile    = "quarantine-file"
+	EntityQuarantinePicture = "quarantine-picture"
+)
+
 // Names of the documents: the value of their `schema` field.
 const (
 	InstanceSchema   = "noctua.instance.v1"
@@ -77,12 +90,13 @@ const (
 	ModelSchema      = "noctua.model.v1"
 	DecisionSchema   = "noctua.decision.v1"
 	ReleaseSchema    = "noctua.release.v1"
+	AuditSchema      = "noctua.audit.v1"
 )
 
-// String says in words what is assigned, for people: "eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.
+// String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.
 func (c Correction) String() string {
 	var parts []string
-	for _, p := range [][2]string{{"eye", string(c.Laterality)}, {"patient ID", c.PatientID}, {"issuer", c.Issuer}} {
+	for _, p := range [][2]string{{"clinic", c.Clinic}, {"eye", string(c.Laterality)}, {"patient ID", c.PatientID}, {"issuer", c.Issuer}} {
 		if p[1] != "" {
 			parts = append(parts, p[0]+" "+p[1])
 		}

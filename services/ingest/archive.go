@@ -51,7 +51,7 @@ func (s *Service) admitArchive(ctx context.Context, it item, info blob.Info) (ad
 		if n := times[f.Name]; n > 1 {
 			identity = append(identity, strconv.Itoa(n))
 		}
-		member := item{clinic: it.clinic, inboxKey: it.inboxKey, member: f.Name, receipt: receiptOf(info, identity...), dropped: it.dropped}
+		member := item{clinic: it.clinic, inboxKey: it.inboxKey, member: f.Name, receipt: receiptOf(info, identity...), dropped: it.dropped, notes: it.notes}
 		if err := s.processMember(ctx, member, f); err != nil {
 			return admission{}, err
 		}

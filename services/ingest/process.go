@@ -17,6 +17,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
@@ -31,8 +32,8 @@ type item struct {
 	notes    []record.Note // on what was done to the bytes before
 }
 
-// unassignedClinic holds what came without a usable clinic name.
-const unassignedClinic = "unassigned"
+// unassignedClinic holds what came without a usable clinic name, until a person assigns one.
+const unassignedClinic = quarantine.Unassigned
 
 // receiptOf identifies an intake: the same object, tried again, has the same receipt. member are the path inside a ZIP and,
 // where a path is there twice, which one it is.
@@ -103,7 +104,7 @@ func clinicOf(key string) (clinic, code string) {
 	switch {
 	case !found || rest == "":
 		return unassignedClinic, CodeClinicMissing
-	case !event.ValidClinic(first):
+	case !event.ValidClinic(first) || first == unassignedClinic:
 		return unassignedClinic, CodeClinicInvalid
 	}
 	return first, ""

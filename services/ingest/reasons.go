@@ -47,7 +47,7 @@ const (
 	exportSyntax = "Export the picture uncompressed or as JPEG (transfer syntax Explicit VR Little Endian or JPEG Baseline) and send it again."
 	exportUTF8   = "Set the camera or archive to export text as UTF-8 (ISO_IR 192) and send the picture again."
 	sendUnzipped = "Send the pictures themselves, or a plain ZIP of them without password."
-	useFolder    = "Put the files into the folder of your clinic in the inbox: letters, digits, - and _ only, for example north-clinic/…"
+	useFolder    = "Say which clinic it is from, and release it. Next time put files into the folder of your clinic in the inbox: letters, digits, - and _ only, for example north-clinic/…"
 	sendFundus   = "Send colour fundus photographs only. If this is one, set the camera's export to Ophthalmic Photography."
 )
 

@@ -16,6 +16,9 @@ import (
 // codeCorrected notes on an image that its header is not as the camera wrote it.
 const codeCorrected = "header-corrected"
 
+// codeClinic notes on an image that a person said whose upload it is.
+const codeClinic = "clinic-assigned"
+
 // HandleDecision carries out what quarantine.decided tells. Any other event is a fault of kind Invalid.
 func (s *Service) HandleDecision(ctx context.Context, e event.Envelope) error {
 	decided, err := event.DataOf[event.QuarantineDecided](e, event.TypeQuarantineDecided)
@@ -57,6 +60,10 @@ func (s *Service) carryOut(ctx context.Context, history quarantine.History, deci
 	// The intake is named by the decision, so that a repetition finds its own traces.
 	intake := blob.Info{Key: history.Key, ETag: history.Last, LastModified: decision.DecidedAt}
 	it := item{clinic: decision.Clinic, inboxKey: history.Document.InboxKey, member: history.Document.Member, receipt: receiptOf(intake), dropped: decision.DecidedAt}
+	if assigned := history.Correction().Clinic; assigned != "" {
+		it.clinic = assigned
+		it.notes = append(it.notes, record.Note{Code: codeClinic, Text: "The file came without a clinic; a person assigned " + assigned + "."})
+	}
 	outcome, err := s.admitReleased(ctx, &it, intake, history)
 	if it.bytes != nil {
 		defer it.bytes.close()
@@ -65,7 +72,7 @@ func (s *Service) carryOut(ctx context.Context, history quarantine.History, deci
 		return nil, err
 	}
 	release := record.Release{
-		Schema: record.ReleaseSchema, Clinic: decision.Clinic, QuarantineKey: history.Key, Number: decision.Number,
+		Schema: record.ReleaseSchema, Clinic: it.clinic, QuarantineKey: history.Key, Number: decision.Number,
 		Result: outcome.result, ArchiveKey: outcome.archiveKey, FinishedAt: s.deps.Clock().UTC(), PreviousSha256: history.Last,
 	}
 	if outcome.refused != nil {
@@ -113,7 +120,9 @@ func (s *Service) admitReleased(ctx context.Context, it *item, intake blob.Info,
 	case it.bytes.sha256 != history.Document.Sha256:
 		return refuse(CodeBytesMissing), nil
 	}
-	if correction := history.Correction(); correction != (record.Correction{}) {
+	correction := history.Correction()
+	correction.Clinic = "" // no part of the header
+	if correction != (record.Correction{}) {
 		err := s.correct(ctx, it, correction)
 		switch {
 		case fault.Interrupted(err) || fault.Is(err, fault.Transient):
@@ -126,7 +135,10 @@ func (s *Service) admitReleased(ctx context.Context, it *item, intake blob.Info,
 			return it.refuse(code, fault.SentenceOf(err), record.Instance{}), nil
 		}
 	}
-	_, wrongClinic := clinicOf(history.Document.InboxKey)
+	wrongClinic := ""
+	if it.clinic == unassignedClinic { // still; what came out of a ZIP whose clinic was assigned has that in its own document
+		_, wrongClinic = clinicOf(history.Document.InboxKey)
+	}
 	return s.admit(ctx, *it, intake, wrongClinic)
 }
 
@@ -156,7 +168,7 @@ func (s *Service) correct(ctx context.Context, it *item, correction record.Corre
 	if correction.Issuer != "" {
 		what = append(what, "the issuer of the patient's ID")
 	}
-	it.notes = []record.Note{{Code: codeCorrected, Text: "A person assigned " + strings.Join(what, " and ") + ", which the file did not say with certainty. The file as it came is kept in quarantine."}}
+	it.notes = append(it.notes, record.Note{Code: codeCorrected, Text: "A person assigned " + strings.Join(what, " and ") + ", which the file did not say with certainty. The file as it came is kept in quarantine."})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,106 @@ func TestReleaseStepByStep(t *testing.T) {
 		t.Errorf("archived:\n%q\nwant\n%q", archived, want)
 	}
 	noPatients(t, w, l)
+}
+
+// TestAssignedClinic: what came without a clinic goes on as an upload of the one that a person assigns, its bytes as they came; more may
+// be missing, and what comes out of a ZIP belongs to the clinic for good.
+func TestAssignedClinic(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s, _ := newService(t, w, nil)
+	release := func(key string, c *record.Correction) record.Release {
+		t.Helper()
+		w.advance(time.Second)
+		if err := s.HandleDecision(t.Context(), w.decide(t, key, record.ActionRelease, c)); err != nil {
+			t.Fatal(err)
+		}
+		steps := w.history(t, key).Steps
+		return *steps[len(steps)-1].Release
+	}
+	whole := instance(t, "P1")
+	w.drop("top.dcm", whole)
+	w.drop("unassigned/eyeless.dcm", eyeless(1, nil))
+	w.drop("a b/night.zip", archiveOf(t, "sound", instance(t, "P2"), "eyeless", eyeless(2, nil)))
+	drain(t, w)
+	keys := map[string]string{} // by name in the inbox
+	for _, k := range w.keys(w.Buckets().Quarantine) {
+		if d, ok := blob.ParseQuarantineDocument(k); ok {
+			keys[w.history(t, d.Key).Document.InboxKey] = d.Key
+		}
+	}
+	if len(keys) != 3 {
+		t.Fatalf("in quarantine: %v", keys)
+	}
+	for name, code := range map[string]string{"top.dcm": CodeClinicMissing, "unassigned/eyeless.dcm": CodeClinicInvalid, "a b/night.zip": CodeClinicInvalid} {
+		if d := w.history(t, keys[name]).Document; d.Code != code || d.Clinic != unassignedClinic {
+			t.Errorf("%s is in quarantine as %s of %s", name, d.Code, d.Clinic)
+		}
+	}
+	if r := release(keys["top.dcm"], nil); r.Code != CodeClinicMissing || r.Clinic != unassignedClinic {
+		t.Errorf("without a clinic: %+v", r)
+	}
+	north := &record.Correction{Clinic: "north"}
+	r := release(keys["top.dcm"], north)
+	if r.Result != record.ReleaseArchived || r.Clinic != "north" {
+		t.Fatalf("with a clinic: %+v", r)
+	}
+	archived, err := w.GetBytes(t.Context(), w.Buckets().Archive, r.ArchiveKey, 1<<20)
+	if err != nil || !bytes.Equal(archived, whole) {
+		t.Errorf("the bytes changed: %v", err)
+	}
+	i, err := s.readInstance(t.Context(), w.Buckets().Archive, strings.TrimSuffix(r.ArchiveKey, ".dcm")+".json")
+	if err != nil || i.Clinic != "north" || i.Patient.Key != PatientKey(secret(), "north", i.Patient.Issuer, "P1") {
+		t.Errorf("instance %+v, %v", i, err)
+	}
+	if n := i.Notes[len(i.Notes)-1]; n.Code != codeClinic || !strings.Contains(n.Text, "north") {
+		t.Errorf("note %+v", n)
+	}
+	w.mu.Lock()
+	for _, e := range w.events {
+		if e.Type == event.TypeImageAccepted && e.Clinic != "north" {
+			t.Errorf("the event names %s", e.Clinic)
+		}
+	}
+	w.mu.Unlock()
+
+	if r := release(keys["unassigned/eyeless.dcm"], north); r.Code != dicom.CodeLateralityMissing || r.Clinic != "north" {
+		t.Errorf("no eye either: %+v", r)
+	}
+	if r := release(keys["unassigned/eyeless.dcm"], &record.Correction{Laterality: record.LeftEye}); r.Result != record.ReleaseArchived || r.Clinic != "north" {
+		t.Errorf("an eye after the clinic: %+v", r)
+	}
+	if h := w.history(t, keys["top.dcm"]); h.Document.Clinic != unassignedClinic {
+		t.Errorf("the first document changed: %+v", h.Document)
+	}
+
+	if r := release(keys["a b/night.zip"], &record.Correction{Clinic: "south"}); r.Result != record.ReleaseUnpacked || r.Clinic != "south" {
+		t.Fatalf("a ZIP: %+v", r)
+	}
+	assigned := map[string]int{} // pictures that say who they were assigned to
+	for _, k := range w.keys(w.Buckets().Archive) {
+		if strings.HasPrefix(k, "images/") && strings.HasSuffix(k, ".json") {
+			i, err := s.readInstance(t.Context(), w.Buckets().Archive, k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(i.Notes, func(n record.Note) bool { return n.Code == codeClinic && strings.Contains(n.Text, i.Clinic) }) {
+				assigned[i.Clinic]++
+			}
+		}
+	}
+	if assigned["north"] != 2 || assigned["south"] != 1 {
+		t.Errorf("pictures that say which clinic was assigned: %v", assigned)
+	}
+	for _, k := range w.keys(w.Buckets().Quarantine) {
+		if d, ok := blob.ParseQuarantineDocument(k); ok && d.Kind == blob.QuarantineReason && strings.HasPrefix(k, "south/") {
+			if r := release(d.Key, &record.Correction{Laterality: record.RightEye}); r.Result != record.ReleaseArchived || r.Clinic != "south" {
+				t.Errorf("out of the ZIP: %+v", r)
+			}
+			return
+		}
+	}
+	t.Error("what the ZIP held is not the clinic's")
 }
 
 // TestForgottenRelease loses the event of a decision; a discard waits for nothing.

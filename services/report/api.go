@@ -204,6 +204,9 @@ func (s *Service) apiQuarantine(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range found {
 		out.Files = append(out.Files, lineOf(f))
 	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineList, Files: len(found)}); err != nil {
+		return err
+	}
 	s.writeJSON(w, http.StatusOK, "application/json", out)
 	return nil
 }

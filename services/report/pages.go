@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -362,11 +363,12 @@ func (s *Service) patientPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) quarantinePage(w http.ResponseWriter, r *http.Request) error {
-	return s.showQuarantine(w, r, http.StatusOK, nil)
+	return s.showQuarantine(w, r, http.StatusOK, nil, form{})
 }
 
-// showQuarantine shows the files that need a person, and why decisions about some were refused.
-func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status int, problems []string) error {
+// showQuarantine shows the files that need a person, why decisions about some were refused, and what was
+// entered for them.
+func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status int, problems []string, entered form) error {
 	offset, err := intParam(r.URL.Query(), "from", 0, 0, 1<<30)
 	if err != nil {
 		return err
@@ -375,10 +377,12 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 	if err != nil {
 		return err
 	}
-	view := web.QuarantineView{Shell: s.shell("Quarantine", web.Quarantine), Total: total, From: offset + 1, To: offset + len(found), Problems: problems}
+	view := web.QuarantineView{Shell: s.shell("Quarantine", web.Quarantine), Total: total, From: offset + 1, To: offset + len(found), Problems: problems, Entered: entered.view()}
 	groups := map[string]int{}
 	for _, f := range found {
 		line := quarantinedLine(f)
+		view.AskClinic = view.AskClinic || f.History().Correctable().Clinic
+		line.Chosen = slices.Contains(entered.ids, line.ID)
 		view.Lines = append(view.Lines, line)
 		if at, ok := groups[line.Code]; ok {
 			view.Groups[at].Count++
@@ -388,6 +392,9 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 		}
 	}
 	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), total, filesPerPage, func(at int) string { return fmt.Sprintf("/quarantine?from=%d", at) })
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineList, Files: len(found)}); err != nil {
+		return err
+	}
 	return s.show(w, status, web.Quarantine, view)
 }
 

@@ -187,6 +187,9 @@ func lineOf(r store.Rejected) quarantineLine {
 // apiQuarantined answers GET /api/quarantine/{clinic}/{day}/{id}.
 func (s *Service) apiQuarantined(w http.ResponseWriter, r *http.Request) error {
 	found, err := s.findQuarantined(r.Context(), pathID(r))
+	if err == nil {
+		err = s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineFile, QuarantineKey: found.History().Key})
+	}
 	if err != nil {
 		return err
 	}
@@ -223,6 +226,9 @@ func (s *Service) apiQuarantinedPhoto(w http.ResponseWriter, r *http.Request) er
 		return encodeJPEG(scale(fromRaster(rgb), photoWidthPx))
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantinePicture, QuarantineKey: found.History().Key}); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "image/jpeg")

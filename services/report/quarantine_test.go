@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,5 +199,52 @@ func (k *kit) wantQuarantineEmpty() {
 	k.t.Helper()
 	if w := k.get("/quarantine", "Accept", "text/html"); !strings.Contains(w.Body.String(), "The quarantine is empty.") {
 		k.t.Errorf("the list: %s", w.Body)
+	}
+}
+
+// TestClinicByForm assigns a clinic to several files of a list; one that has a clinic stays as it was, and all is there again to be mended.
+func TestClinicByForm(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	a, b, other := k.strayed("a"), k.strayed("b"), k.quarantined(picture{1, 3}, "not-dicom")
+	post := func(action string, form url.Values) (int, string) {
+		t.Helper()
+		form.Set("list", "1")
+		w := k.ask(http.MethodPost, "/quarantine/"+action, form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html")
+		return w.Code, w.Body.String()
+	}
+	ids := []string{quarantineID(a), quarantineID(other)}
+	for name, test := range map[string]struct {
+		form url.Values
+		code int
+		want []string
+	}{
+		"no file":   {url.Values{"clinic": {"north"}, "by": {"Anna"}, "reason": {"r"}}, http.StatusBadRequest, []string{"Choose the files first", `value="Anna"`}},
+		"no clinic": {url.Values{"id": ids, "clinic": {"north/west"}, "by": {"Anna"}, "reason": {"r"}}, http.StatusBadRequest, []string{`id="clinic-wrong"`, `aria-invalid="true"`, `value="north/west"`, `value="` + ids[0] + `" checked`}},
+		"too long":  {url.Values{"id": ids, "by": {strings.Repeat("A", 101)}, "reason": {""}}, http.StatusBadRequest, []string{`id="by-wrong"`, `id="reason-wrong"`}},
+	} {
+		if code, body := post("release", test.form); code != test.code || slices.ContainsFunc(test.want, func(s string) bool { return !strings.Contains(body, s) }) {
+			t.Errorf("%s: %d, and the page should hold %q: %s", name, code, test.want, body)
+		}
+	}
+	if n := len(k.blob.keys(k.blob.Buckets().Quarantine)); n != 3 {
+		t.Fatalf("refused forms left %d documents", n-3)
+	}
+	code, body := post("release", url.Values{"id": {quarantineID(a), quarantineID(b), quarantineID(other)}, "clinic": {" north "}, "by": {"Anna"}, "reason": {"Seen."}})
+	if code != http.StatusConflict || !strings.Contains(body, ids[1]+": only what the file does not say") || !strings.Contains(body, `value="`+ids[1]+`" checked`) {
+		t.Errorf("one with a clinic among them: %d %s", code, body)
+	}
+	for _, key := range []string{a, b, other} {
+		h, err := quarantine.Load(t.Context(), k.blob, k.blob.Buckets().Quarantine, key)
+		k.must(err)
+		if want := map[bool]string{true: "", false: "north"}[key == other]; h.Correction().Clinic != want {
+			t.Errorf("%s: %+v", key, h.Correction())
+		}
+	}
+	if w := k.get("/quarantine/"+quarantineID(a), "Accept", "text/html"); !strings.Contains(w.Body.String(), "clinic north") || !strings.Contains(w.Body.String(), "north (assigned)") {
+		t.Errorf("the page of a file with an assigned clinic: %s", w.Body)
+	}
+	if w := k.get("/quarantine", "Accept", "text/html"); strings.Contains(w.Body.String(), `name="clinic"`) {
+		t.Error("the list asks for a clinic that no file lacks")
 	}
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -15,6 +16,12 @@ func quarantinedLine(f store.Rejected) web.QuarantineLine {
 	d := lineOf(f)
 	line := web.QuarantineLine{ID: d.ID, Link: "/quarantine/" + d.ID, Reason: d.Reason, Action: d.Quarantine.Action, Code: d.Code, File: d.InboxKey, Member: d.Member,
 		Clinic: d.Clinic, ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes)}
+	if d.Clinic == quarantine.Unassigned {
+		line.Clinic = "no clinic"
+		if assigned := f.History().Correction().Clinic; assigned != "" {
+			line.Clinic = assigned + " (assigned)"
+		}
+	}
 	if d.Patient != nil {
 		line.Patient = strings.TrimSpace(personName(d.Patient.Name) + " " + d.Patient.ID)
 	}
@@ -26,11 +33,11 @@ var stateTexts = map[quarantine.State]string{
 }
 
 func (s *Service) quarantinedPage(w http.ResponseWriter, r *http.Request) error {
-	return s.showQuarantined(w, r, http.StatusOK, pathID(r), nil)
+	return s.showQuarantined(w, r, http.StatusOK, pathID(r), nil, form{})
 }
 
-// showQuarantined shows a file in quarantine, and why a decision about it was refused.
-func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status int, id string, problems []string) error {
+// showQuarantined shows a file in quarantine, why a decision about it was refused, and what was entered for it.
+func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status int, id string, problems []string, entered form) error {
 	found, err := s.findQuarantined(r.Context(), id)
 	if err != nil {
 		return err
@@ -41,7 +48,13 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 		MayDecide: found.State == quarantine.Open || found.State == quarantine.Discarded, Discarded: found.State == quarantine.Discarded,
 	}
 	view.Photo = "/api" + view.Line.Link + "/photo.jpg"
-	view.AskLaterality, view.AskPatient = history.Correctable()
+	may := history.Correctable()
+	view.AskLaterality, view.AskPatient, view.AskClinic = may.Laterality, may.Patient, may.Clinic
+	if entered.action == record.ActionDiscard {
+		view.Discard = entered.view()
+	} else {
+		view.Release = entered.view()
+	}
 	if p := found.Document.Patient; p != nil {
 		view.BirthDate = p.BirthDate
 	}
@@ -56,22 +69,66 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 		}
 		view.History = append(view.History, line)
 	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineFile, QuarantineKey: history.Key}); err != nil {
+		return err
+	}
 	return s.show(w, status, web.Quarantined, view)
 }
 
-// ruleForm answers the forms of the page: about one file it comes back to it, about several to the list.
+// form is what a person entered, and what is wrong with it by field.
+type form struct {
+	action   record.DecisionAction
+	ids      []string
+	decision record.Decision
+	wrong    []quarantine.Problem
+}
+
+// readForm reads the forms of the quarantine's pages.
+func readForm(action record.DecisionAction, values url.Values) form {
+	text := func(f quarantine.Field) string { return strings.TrimSpace(values.Get(string(f))) }
+	f := form{action: action, ids: values["id"], decision: record.Decision{Action: action, By: text(quarantine.FieldBy), Reason: text(quarantine.FieldReason)}}
+	correction := record.Correction{Laterality: record.Laterality(text(quarantine.FieldLaterality)), PatientID: text(quarantine.FieldPatientID),
+		Issuer: text(quarantine.FieldIssuer), Clinic: text(quarantine.FieldClinic)}
+	if correction != (record.Correction{}) {
+		f.decision.Correction = &correction
+	}
+	f.wrong = quarantine.Problems(f.decision)
+	return f
+}
+
+// view is the form as the page shows it again.
+func (f form) view() web.RulingForm {
+	v := web.RulingForm{By: f.decision.By, Reason: f.decision.Reason, Wrong: map[string]string{}}
+	if c := f.decision.Correction; c != nil {
+		v.Laterality, v.PatientID, v.Issuer, v.Clinic = string(c.Laterality), c.PatientID, c.Issuer, c.Clinic
+	}
+	for _, p := range f.wrong {
+		v.Wrong[string(p.Field)] = strings.ToUpper(p.Sentence[:1]) + p.Sentence[1:] + "."
+	}
+	return v
+}
+
+// ruleForm answers the forms of the pages: about one file it comes back to it, about several to the list.
 func (s *Service) ruleForm(action record.DecisionAction) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := r.ParseForm(); err != nil {
 			return fault.Wrap(fault.Invalid, "form-invalid", err, "the form could not be read")
 		}
-		form := r.PostForm
-		asked := ruling{IDs: form["id"], By: form.Get("by"), Reason: form.Get("reason")}
-		correction := record.Correction{Laterality: record.Laterality(form.Get("laterality")), PatientID: strings.TrimSpace(form.Get("patient_id")), Issuer: strings.TrimSpace(form.Get("issuer"))}
-		if correction != (record.Correction{}) {
-			asked.Correction = &correction
+		entered := readForm(action, r.PostForm)
+		fromList := r.PostForm.Has("list")
+		again := func(status int, problems []string) error {
+			if fromList || len(entered.ids) != 1 {
+				return s.showQuarantine(w, r, status, problems, entered)
+			}
+			return s.showQuarantined(w, r, status, entered.ids[0], problems, entered)
 		}
-		results, err := s.ruleAll(r.Context(), action, asked)
+		switch {
+		case len(entered.ids) == 0:
+			return again(http.StatusBadRequest, []string{"Choose the files first: each has a box to tick."})
+		case len(entered.wrong) > 0:
+			return again(http.StatusBadRequest, nil)
+		}
+		results, err := s.ruleAll(r.Context(), action, ruling{IDs: entered.ids, By: entered.decision.By, Reason: entered.decision.Reason, Correction: entered.decision.Correction})
 		if err != nil {
 			return err
 		}
@@ -82,18 +139,16 @@ func (s *Service) ruleForm(action record.DecisionAction) func(http.ResponseWrite
 			}
 		}
 		switch {
-		case len(results) == 1 && len(problems) > 0:
-			return s.showQuarantined(w, r, http.StatusConflict, results[0].ID, problems)
 		case len(problems) > 0:
-			return s.showQuarantine(w, r, http.StatusConflict, problems)
-		case len(results) == 1:
+			return again(http.StatusConflict, problems)
+		case fromList || len(results) > 1:
+			http.Redirect(w, r, "/quarantine", http.StatusSeeOther)
+		default:
 			found, err := s.findQuarantined(r.Context(), results[0].ID)
 			if err != nil {
 				return err
 			}
 			http.Redirect(w, r, quarantinedLine(found).Link, http.StatusSeeOther)
-		default:
-			http.Redirect(w, r, "/quarantine", http.StatusSeeOther)
 		}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/noctua-screening/noctua/pkg/audit"
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -141,6 +142,7 @@ type Service struct {
 	cfg      Config
 	pages    *web.Pages
 	sessions *sessions
+	audit    *audit.Log
 	pictures *pictures
 	live     live
 
@@ -171,6 +173,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	return &Service{
 		deps: deps, cfg: cfg, pages: pages,
 		sessions: newSessions(deps.Clock),
+		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
 		wake:     make(chan struct{}, 1),
 		ready:    make(chan struct{}),

@@ -94,9 +94,16 @@ func sameSecret(given, secret string) bool {
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
+// hasBearer tells whether a request shows a token, right or wrong: then no session counts.
+func hasBearer(r *http.Request) bool {
+	scheme, _, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return ok && strings.EqualFold(scheme, "Bearer")
+}
+
 // signedIn tells whether a request shows the token or a session.
 func (s *Service) signedIn(r *http.Request) bool {
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+	if hasBearer(r) {
+		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		return sameSecret(strings.TrimSpace(token), s.cfg.Token)
 	}
 	cookie, err := r.Cookie(sessionCookie)

@@ -149,6 +149,7 @@ func (w *worker) process(ctx context.Context, img target, progress func()) error
 		}
 		progress()
 	}
+	w.files.Recycle(picture) // what is left is made of it and holds no part of it
 	status := analysis.Result.Status
 	switch err := w.putNew(ctx, img.prefix+ResultFile, "application/json", document); {
 	case fault.Is(err, fault.Conflict):

@@ -19,7 +19,7 @@ import (
 type quarantineCommand struct {
 	List    quarantineListCommand    `cmd:"" help:"List the files in quarantine that need a person."`
 	Show    quarantineShowCommand    `cmd:"" help:"Show what is wrong with a file, what to do, and what was decided about it."`
-	Release quarantineReleaseCommand `cmd:"" help:"Let files in, with the eye or the patient's ID assigned, or try again as they are."`
+	Release quarantineReleaseCommand `cmd:"" help:"Let files in, with the clinic, the eye or the patient's ID assigned, or try again as they are."`
 	Discard quarantineDiscardCommand `cmd:"" help:"Take files off the list that nobody needs. Their bytes are kept."`
 }
 
@@ -211,12 +211,13 @@ type quarantineReleaseCommand struct {
 	Laterality  string `help:"Assign the eye: R (right, OD) or L (left, OS)." enum:"R,L,," default:""`
 	PatientID   string `name:"patient-id" help:"Assign the patient's ID."`
 	Issuer      string `help:"Assign who issued the patient's ID."`
+	Clinic      string `help:"Assign the clinic of a file that came without one."`
 }
 
 // Run releases the files.
 func (c *quarantineReleaseCommand) Run(inv *invocation) error {
 	var correction *record.Correction
-	if given := (record.Correction{Laterality: record.Laterality(c.Laterality), PatientID: c.PatientID, Issuer: c.Issuer}); given != (record.Correction{}) {
+	if given := (record.Correction{Laterality: record.Laterality(c.Laterality), PatientID: c.PatientID, Issuer: c.Issuer, Clinic: c.Clinic}); given != (record.Correction{}) {
 		correction = &given
 	}
 	return c.rule(inv, "release", correction)

@@ -25,8 +25,8 @@ const memoryVariable = "NOCTUA_DICOM_CHILD_BYTES"
 // socket is the child's descriptor of the connection to its parent.
 const socket = 3
 
-// maxFileWriteBytes bounds the only thing that a child writes: the pixels of its answer.
-const maxFileWriteBytes = 1 << 30
+// sharedMemory is the child's descriptor of the memory that takes its pictures.
+const sharedMemory = 4
 
 // Serve makes the process a child and does not return, if it was started as one; otherwise it does nothing. It must be the
 // first thing that main, and TestMain of a package that reads files, does.
@@ -47,6 +47,10 @@ func serve(memory string) error {
 	if err != nil || bytes <= 0 {
 		return fmt.Errorf("%s is %q", memoryVariable, memory)
 	}
+	shared, err := mapShared(sharedMemory) // before limit, which counts from there
+	if err != nil {
+		return err
+	}
 	if err := limit(bytes); err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func serve(memory string) error {
 	}
 	for {
 		var r request
-		file, err := receive(socket, &r)
+		file, err := receiveFile(socket, &r)
 		if errors.Is(err, errClosed) {
 			return nil
 		}
@@ -69,20 +73,32 @@ func serve(memory string) error {
 		if file == nil {
 			return errors.New("a request came without its file")
 		}
-		a, pixels := answerTo(r, file)
-		err = send(socket, a, pixels)
+		a := answerTo(r, file, shared)
 		_ = file.Close() // only read
-		if pixels != nil {
-			_ = pixels.Close() // the parent has its own descriptor
-		}
-		if err != nil {
+		if err := send(socket, a, nil); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
 	}
 }
 
-// limit bounds memory and file size. Go and glibc reserve about 1 GiB of address space before main, so the limit counts from
-// there.
+// mapShared maps the memory that the parent handed over, and gives its descriptor up.
+func mapShared(fd int) ([]byte, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, fmt.Errorf("asking for the size of the shared memory: %w", err)
+	}
+	shared, err := unix.Mmap(fd, 0, int(stat.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping the shared memory: %w", err)
+	}
+	if err := unix.Close(fd); err != nil {
+		return nil, fmt.Errorf("closing the shared memory: %w", err)
+	}
+	return shared, nil
+}
+
+// limit bounds memory and lets no file be written. Go, glibc and the shared memory reserve more than 1 GiB of address space
+// before, so the limit counts from there.
 func limit(bytes int64) error {
 	reserved, err := addressSpace()
 	if err != nil {
@@ -90,7 +106,7 @@ func limit(bytes int64) error {
 	}
 	debug.SetMemoryLimit(bytes / 4 * 3) // collect rather than die
 	most := reserved + uint64(bytes)    //nolint:gosec // positive
-	for resource, value := range map[int]uint64{unix.RLIMIT_AS: most, unix.RLIMIT_FSIZE: maxFileWriteBytes, unix.RLIMIT_CORE: 0} {
+	for resource, value := range map[int]uint64{unix.RLIMIT_AS: most, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0} {
 		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
 			return fmt.Errorf("limiting resource %d: %w", resource, err)
 		}
@@ -112,48 +128,48 @@ func addressSpace() (uint64, error) {
 	return pages * uint64(os.Getpagesize()), nil //nolint:gosec // positive
 }
 
-// answerTo reads one file. A panic is not caught: it ends the child, which is what children are for.
-func answerTo(r request, file *os.File) (answer, *os.File) {
+// answerTo reads one file. The picture lies in shared, at its beginning, when it returns. A panic is not caught: it ends the child, which is what children are for.
+func answerTo(r request, file *os.File, shared []byte) answer {
 	f, err := dicom.Open(file, r.Size, r.Limits)
 	if err != nil {
-		return answer{Failed: toWire(err)}, nil
+		return answer{Failed: toWire(err)}
 	}
 	a := answer{TransferSyntax: f.TransferSyntax}
 	if r.Want == Splices && r.Correction != nil {
 		if a.Splices, err = f.Correct(*r.Correction); err != nil {
 			a.Failed = toWire(err)
 		}
-		return a, nil
+		return a
 	}
 	a.Instance, err = f.Describe()
 	a.Refused = toWire(err)
 	if r.Want == Judgement && err != nil {
-		return a, nil
+		return a
 	}
 	if r.Want == Judgement && !photograph(a.Instance) {
 		a.hashContent(f)
-		return a, nil
+		return a
 	}
-	picture, notes, err := f.Decode()
+	picture, notes, err := f.DecodeInto(shared)
 	if err != nil {
 		a.Undecoded = toWire(err)
 		if r.Want == Judgement {
 			a.hashContent(f)
 		}
-		return a, nil
+		return a
 	}
 	digest := sha256.Sum256(picture.Pix)
 	a.PixelSHA256, a.Notes = hex.EncodeToString(digest[:]), notes
 	if r.Want == Judgement {
-		return a, nil
+		return a
 	}
-	pixels, err := memoryFile("pixels", picture.Pix)
-	if err != nil {
-		a.Undecoded = toWire(fault.Wrap(fault.Transient, "child-memory", err, "the decoded picture cannot be handed over"))
-		return a, nil
+	if len(picture.Pix) > len(shared) { // the limits of the request are those that the memory was made by
+		a.Undecoded = toWire(fault.New(fault.Internal, "child-memory", "a picture of %d bytes does not fit into the %d that a child shares", len(picture.Pix), len(shared)))
+		return a
 	}
+	copy(shared, picture.Pix) // costs nothing where the picture lies there
 	a.Width, a.Height = picture.Width, picture.Height
-	return a, pixels
+	return a
 }
 
 // hashContent fills in what tells a file that is not decoded from others under its number.
@@ -173,18 +189,4 @@ func (a *answer) hashContent(f *dicom.File) {
 // photograph tells whether an instance's class is a photograph's, analysed or not.
 func photograph(i record.Instance) bool {
 	return i.NotAnalysed == nil || !slices.Contains([]string{dicom.CodeNoteDocument, dicom.CodeNoteStereo, dicom.CodeNoteTomography}, i.NotAnalysed.Code)
-}
-
-// memoryFile holds data in a file that lies in memory and has no name.
-func memoryFile(name string, data []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("making a file in memory: %w", err)
-	}
-	file := os.NewFile(uintptr(fd), name) //nolint:gosec // a descriptor is not negative
-	if _, err := file.Write(data); err != nil {
-		_ = file.Close() // nothing to lose
-		return nil, fmt.Errorf("filling a file in memory: %w", err)
-	}
-	return file, nil
 }

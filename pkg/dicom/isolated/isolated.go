@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"os"
@@ -107,22 +106,46 @@ type Reader struct {
 	logger *slog.Logger
 	slots  chan struct{}
 	warned sync.Once
+	spare  spare
 
 	mu     sync.Mutex
 	idle   []*child
 	closed bool
+	quiet  *time.Timer // gives the idle children's memory back
 }
+
+// quietTime is how long no child may have come back before the idle ones give their memory for pixels back. A night's files come faster.
+const quietTime = 30 * time.Second
 
 // New makes a reader. Children are started when files come.
 func New(config Config, logger *slog.Logger) *Reader {
 	config = config.orDefaults()
-	return &Reader{config: config, logger: logger, slots: make(chan struct{}, config.Children)}
+	r := &Reader{config: config, logger: logger, slots: make(chan struct{}, config.Children)}
+	r.quiet = time.AfterFunc(quietTime, r.releaseIdle)
+	return r
 }
+
+// releaseIdle gives the memory of children that read nothing back.
+func (r *Reader) releaseIdle() {
+	r.spare.put(nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.idle { // none of them can be taken meanwhile
+		if err := c.pixels.release(); err != nil {
+			r.logger.Warn("an idle DICOM child keeps memory", "error", err)
+		}
+	}
+}
+
+// Recycle takes the memory of a picture that this reader gave for another picture. It is for those who read many large ones, and
+// know that nobody holds the picture or a part of it any more.
+func (r *Reader) Recycle(picture *raster.RGB) { r.spare.put(picture.Pix) }
 
 // Close ends the idle children, and those at work as soon as they are done.
 func (r *Reader) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.quiet.Stop()
 	for _, c := range r.idle {
 		c.end()
 	}
@@ -219,6 +242,7 @@ func (r *Reader) take() (*child, error) {
 	if warning != "" {
 		r.warned.Do(func() { r.logger.Warn("DICOM files are read with less protection", "reason", warning) })
 	}
+	c.spare = &r.spare
 	return c, nil
 }
 
@@ -230,12 +254,15 @@ func (r *Reader) give(c *child) {
 		return
 	}
 	r.idle = append(r.idle, c)
+	r.quiet.Reset(quietTime)
 }
 
 // child is a running child and the parent's end of the connection.
 type child struct {
 	process *exec.Cmd
 	socket  *os.File
+	pixels  pixelMemory
+	spare   *spare // or nil
 	stderr  *tail
 }
 
@@ -245,27 +272,33 @@ func start(config Config) (*child, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("finding the own program: %w", err)
 	}
+	pixels, err := newPixelMemory(config.Limits)
+	if err != nil {
+		return nil, "", err
+	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		pixels.close()
 		return nil, "", fmt.Errorf("making a connection: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(pair[0]), "child"), os.NewFile(uintptr(pair[1]), "parent") //nolint:gosec // descriptors
-	c := &child{socket: ours, stderr: &tail{}}
+	c := &child{socket: ours, pixels: pixels, stderr: &tail{}}
 	c.process = exec.Command(self) //nolint:gosec,noctx // the own program; ended by end
 	// No other variable: the site's secrets are none of its business. One arena, since glibc reserves 64 MB a thread.
 	c.process.Env = []string{memoryVariable + "=" + strconv.FormatInt(config.MemoryBytes, 10), "MALLOC_ARENA_MAX=1"}
 	c.process.Dir = "/"
-	c.process.ExtraFiles = []*os.File{theirs}
+	c.process.ExtraFiles = []*os.File{theirs, pixels.file} // socket and sharedMemory
 	c.process.Stderr = c.stderr
 	err = c.process.Start()
 	_ = theirs.Close() // the child has its own
 	if err != nil {
 		_ = ours.Close() // nothing was sent
+		pixels.close()
 		return nil, "", fmt.Errorf("starting a child: %w", err)
 	}
 	var first hello
 	stop := c.killAfter(config.Timeout)
-	_, err = receive(c.fd(), &first)
+	err = receive(c.fd(), &first)
 	stop()
 	if err != nil {
 		c.end()
@@ -299,14 +332,10 @@ func (c *child) read(ctx context.Context, r request, file *os.File, timeout time
 	stop := c.killAfter(timeout)
 	err := send(c.fd(), r, file)
 	var a answer
-	var pixels *os.File
 	if err == nil {
-		pixels, err = receive(c.fd(), &a)
+		err = receive(c.fd(), &a)
 	}
 	late := stop()
-	if pixels != nil {
-		defer func() { _ = pixels.Close() }() // only read
-	}
 	if !cancelled() {
 		return Outcome{}, ctx.Err()
 	}
@@ -322,7 +351,7 @@ func (c *child) read(ctx context.Context, r request, file *os.File, timeout time
 		Notes: a.Notes, PixelSHA256: a.PixelSHA256, ContentSHA256: a.ContentSHA256, splices: a.Splices,
 	}
 	if r.Want == Picture && a.Undecoded == nil {
-		if outcome.Picture, err = readPicture(pixels, a.Width, a.Height, r.Limits); err != nil {
+		if outcome.Picture, err = c.pixels.picture(a.Width, a.Height, r.Limits, c.spare); err != nil {
 			return Outcome{}, &deathError{cause: err.Error()}
 		}
 	}
@@ -363,23 +392,9 @@ func peakMemory(pid int) int64 {
 	return kB << 10
 }
 
-// readPicture copies the pixels, whatever the child may do with its own descriptor meanwhile.
-func readPicture(pixels *os.File, width, height int, limits dicom.Limits) (*raster.RGB, error) {
-	if pixels == nil {
-		return nil, errors.New("a child answered without the picture")
-	}
-	if err := limits.Pixels.Check(width, height); err != nil {
-		return nil, fmt.Errorf("a child answered with an impossible picture: %w", err)
-	}
-	picture := raster.NewRGB(width, height)
-	if _, err := io.ReadFull(io.NewSectionReader(pixels, 0, int64(len(picture.Pix))), picture.Pix); err != nil {
-		return nil, fmt.Errorf("a child answered with less than a picture: %w", err)
-	}
-	return picture, nil
-}
-
 // end kills the child. It may be called again.
 func (c *child) end() {
+	c.pixels.close()
 	_ = c.socket.Close()         // closed already where end is called again
 	_ = c.process.Process.Kill() // it may be dead already
 	_ = c.process.Wait()         // how it ended is known

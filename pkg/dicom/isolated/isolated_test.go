@@ -25,7 +25,10 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
+	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
 )
 
 // escapeVariable makes the test binary lock itself up and then try to get out.
@@ -56,6 +59,28 @@ func square(side int) []byte {
 	return dicomtest.Native().With(dicomtest.Elements{
 		0x00280010: dicomtest.Number(uint16(side)), 0x00280011: dicomtest.Number(uint16(side)), 0x7FE00010: {VR: "OB", Value: pixels},
 	}).Encode(false)
+}
+
+// squareJPEG is a picture like a photograph, as cameras send it: smooth, in JPEG.
+func squareJPEG(t testing.TB, side int) []byte {
+	t.Helper()
+	picture := raster.NewRGB(side, side)
+	for y := range side {
+		for x := range side {
+			i := 3 * (y*side + x)
+			picture.Pix[i], picture.Pix[i+1], picture.Pix[i+2] = byte(128+x*100/side), byte(60+(x+y)*50/side), byte((x*y/side)&31)
+		}
+	}
+	jpeg, err := pixel.EncodeJPEG(picture, 90)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	err = dicom.WriteOP(&file, dicom.FundusAttributes{PatientID: "P1", Laterality: record.RightEye, AcquiredAt: time.Unix(1e9, 0).UTC()}, jpeg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
 }
 
 func TestAnOutcomeIsWhatTheReaderItselfSays(t *testing.T) {
@@ -121,7 +146,11 @@ func TestAChildThatDiesIsTheOutcomeOfItsFileAlone(t *testing.T) {
 	if _, err := r.ReadBytes(t.Context(), square(10), Judgement); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.ReadBytes(t.Context(), square(8000), Judgement) // 192 MB
+	deep := dicomtest.Native().With(dicomtest.Elements{ // 128 MB of samples, which have to be reduced to 8 bits
+		0x00280002: dicomtest.Number(1), 0x00280004: dicomtest.Text("CS", "MONOCHROME2"), 0x00280006: {}, 0x00280010: dicomtest.Number(8000), 0x00280011: dicomtest.Number(8000),
+		0x00280100: dicomtest.Number(16), 0x00280101: dicomtest.Number(16), 0x00280102: dicomtest.Number(15), 0x7FE00010: {VR: "OW", Value: make([]byte, 2*8000*8000)},
+	}).Encode(false)
+	_, err := r.ReadBytes(t.Context(), deep, Judgement)
 	if !fault.Is(err, fault.Invalid) || fault.CodeOf(err) != CodeLimit {
 		t.Fatalf("too large for its memory: %v", err)
 	}
@@ -234,6 +263,31 @@ func TestAChildEndsWithItsParent(t *testing.T) {
 	}
 	if err := c.process.Wait(); err != nil {
 		t.Errorf("the child ended with %v: %s", err, c.stderr)
+	}
+}
+
+// TestAChildIsLockedUp asks the kernel, for every thread.
+func TestAChildIsLockedUp(t *testing.T) {
+	t.Parallel()
+	if !seccomp.Supported() {
+		t.Skip("PROTECTION NOT TESTED: this kernel has no seccomp")
+	}
+	r := newReader(t, Config{Children: 1})
+	if _, err := r.ReadBytes(t.Context(), square(10), Judgement); err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", r.idle[0].process.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("threads %v: %v", tasks, err)
+	}
+	for _, task := range tasks {
+		status, err := os.ReadFile(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(status, []byte("Seccomp:\t2\n")) || !bytes.Contains(status, []byte("NoNewPrivs:\t1\n")) {
+			t.Errorf("a thread of a child is not locked up: %s", status)
+		}
 	}
 }
 
@@ -359,39 +413,45 @@ func TestALockedUpProcessCannotGetOut(t *testing.T) {
 	}
 }
 
+// BenchmarkRead compares reading in this process with reading in a child, which ends with pixels in the memory of this process too.
 func BenchmarkRead(b *testing.B) {
-	for _, side := range []int{2000, 4000} {
-		data := square(side)
-		b.Run(fmt.Sprintf("%d/here", side), func(b *testing.B) {
-			for b.Loop() {
-				file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
-				if err != nil {
-					b.Fatal(err)
-				}
-				if _, err := file.Describe(); err != nil {
-					b.Fatal(err)
-				}
-				picture, _, err := file.Decode()
-				if err != nil {
-					b.Fatal(err)
-				}
-				_ = sha256.Sum256(picture.Pix)
-			}
-		})
-		for want, name := range map[Want]string{Judgement: "judgement", Picture: "picture"} {
-			b.Run(fmt.Sprintf("%d/child, %s", side, name), func(b *testing.B) {
-				r := newReader(b, Config{})
-				file, err := memoryFile("bench", data)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer func() { _ = file.Close() }()
+	for _, side := range []int{640, 2000, 4000} {
+		for encoding, data := range map[string][]byte{"native": square(side), "JPEG": squareJPEG(b, side)} {
+			b.Run(fmt.Sprintf("%d/%s/here", side, encoding), func(b *testing.B) {
 				for b.Loop() {
-					if _, err := r.Read(b.Context(), file, int64(len(data)), want); err != nil {
+					file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
+					if err != nil {
 						b.Fatal(err)
 					}
+					if _, err := file.Describe(); err != nil {
+						b.Fatal(err)
+					}
+					picture, _, err := file.Decode()
+					if err != nil {
+						b.Fatal(err)
+					}
+					_ = sha256.Sum256(picture.Pix)
 				}
 			})
+			for want, name := range map[Want]string{Judgement: "judgement", Picture: "picture"} {
+				b.Run(fmt.Sprintf("%d/%s/child, %s", side, encoding, name), func(b *testing.B) {
+					r := newReader(b, Config{})
+					file, err := memoryFile("bench", data)
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer func() { _ = file.Close() }()
+					for b.Loop() {
+						got, err := r.Read(b.Context(), file, int64(len(data)), want)
+						if err != nil {
+							b.Fatal(err)
+						}
+						if want == Picture {
+							r.Recycle(got.Picture) // as segment does
+						}
+					}
+				})
+			}
 		}
 	}
 }

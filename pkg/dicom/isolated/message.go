@@ -22,7 +22,7 @@ type request struct {
 	Correction *record.Correction `json:"correction,omitempty"`
 }
 
-// answer is what the child says, with the pixels as a descriptor if there are any.
+// answer is what the child says; the pixels, if there are any, lie at the beginning of the memory that it shares.
 type answer struct {
 	Failed         *wireFault      `json:"failed,omitempty"` // of dicom.Open, or of File.Correct
 	TransferSyntax string          `json:"transfer_syntax,omitempty"`
@@ -90,9 +90,19 @@ func send(fd int, message any, file *os.File) error {
 // errClosed tells that the other side is gone.
 var errClosed = errors.New("the other process is gone")
 
-// receive reads one message, and the descriptor that came with it or nil.
-func receive(fd int, message any) (*os.File, error) {
-	raw, rights := make([]byte, maxMessageBytes+1), make([]byte, unix.CmsgSpace(4))
+// receive reads one message. A descriptor that comes with it is not taken.
+func receive(fd int, message any) error {
+	_, err := receiveWith(fd, message, nil)
+	return err
+}
+
+// receiveFile reads one message, and the descriptor that came with it or nil.
+func receiveFile(fd int, message any) (*os.File, error) {
+	return receiveWith(fd, message, make([]byte, unix.CmsgSpace(4)))
+}
+
+func receiveWith(fd int, message any, rights []byte) (*os.File, error) {
+	raw := make([]byte, maxMessageBytes+1)
 	var n, nRights int
 	var err error
 	for {

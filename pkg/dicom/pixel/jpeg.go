@@ -18,12 +18,20 @@ const Decoder = "libjpeg-turbo"
 // Option changes how DecodeJPEG reads a stream.
 type Option func(*options)
 
-type options struct{ photometric string }
+type options struct {
+	photometric string
+	into        []byte
+}
 
 // DeclaredPhotometric tells DecodeJPEG the DICOM PhotometricInterpretation, which decides between RGB and YCbCr where the
 // stream itself does not say (see JPEGHeader.YCbCr).
 func DeclaredPhotometric(name string) Option {
 	return func(o *options) { o.photometric = name }
+}
+
+// Into gives DecodeJPEG memory for the picture. It is used if it is large enough, whatever it holds.
+func Into(buffer []byte) Option {
+	return func(o *options) { o.into = buffer }
 }
 
 // DecodeJPEG decodes an 8-bit baseline, extended or progressive JPEG. Grey becomes RGB with equal channels.
@@ -59,7 +67,7 @@ func DecodeJPEG(data []byte, limits Limits, opts ...Option) (*raster.RGB, error)
 	}
 	defer C.tjDestroy(handle)
 
-	out := raster.NewRGB(h.Width, h.Height)
+	out := raster.NewRGBIn(o.into, h.Width, h.Height)
 	// LIMITSCANS is a second net below checkScans.
 	// STOPONWARNING: a warning (premature end, damaged block) fails the call either way, so it may as well stop at once.
 	rc := C.tjDecompress2(handle, (*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)),

@@ -18,9 +18,7 @@ const (
 
 // Check tells whether a picture of this size may be decoded: fault.Invalid "picture-too-large" or "picture-corrupt" if not.
 func (l Limits) Check(width, height int) error {
-	if l.MaxPixels == 0 {
-		l.MaxPixels = defaultMaxPixels
-	}
+	l.MaxPixels = l.Most()
 	if l.MaxDimension == 0 {
 		l.MaxDimension = defaultMaxDimension
 	}
@@ -32,6 +30,14 @@ func (l Limits) Check(width, height int) error {
 			"the picture has %d × %d pixels, more than the limit of %d a side and %d in all", width, height, l.MaxDimension, l.MaxPixels)
 	}
 	return nil
+}
+
+// Most is how many pixels a picture may have.
+func (l Limits) Most() int64 {
+	if l.MaxPixels == 0 {
+		return defaultMaxPixels
+	}
+	return l.MaxPixels
 }
 
 // Codes of the faults of this package.

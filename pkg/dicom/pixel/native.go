@@ -88,6 +88,11 @@ func (l Layout) Samples(raw []byte) (*Samples, error) {
 	return &Samples{Width: l.Width, Height: l.Height, Components: l.Components, Bytes: size, Data: raw[:count*l.Components*size]}, nil
 }
 
+// Shared tells whether the picture that RGB makes of the Samples of raw bytes is those bytes.
+func (l Layout) Shared(f Format) bool {
+	return l.Components == 3 && l.AllocatedBits == 8 && !l.Planar && !l.ChromaHalved && f.Photometric == photometricRGB && f.asStored()
+}
+
 // interleave fills out with planes.
 func interleave(out *Samples, planes []byte) {
 	count := out.Width * out.Height

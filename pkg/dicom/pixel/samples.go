@@ -35,6 +35,13 @@ type Format struct {
 	Shift       int    // how far above bit 0 the lowest stored bit lies
 	Signed      bool   // two's complement of StoredBits
 	Palette     *Palette
+	// Into is memory for the picture. It is used if it is large enough, whatever it holds, unless the picture shares the samples.
+	Into []byte
+}
+
+// asStored tells whether 8-bit samples are colours as they are.
+func (f Format) asStored() bool {
+	return f.StoredBits == 8 && f.Shift == 0 && !f.Signed && f.Photometric != "MONOCHROME1"
 }
 
 // Check tells whether RGB knows the format for so many samples a pixel: Unsupported "pixel-format-unsupported" if not.
@@ -72,15 +79,14 @@ func (s *Samples) RGB(f Format) (*raster.RGB, error) {
 	if f.Photometric == photometricPalette {
 		return s.paletteRGB(f), nil
 	}
-	plain := s.Bytes == 1 && f.StoredBits == 8 && f.Shift == 0 && !f.Signed && f.Photometric != "MONOCHROME1"
 	levels := s.Data
-	if !plain {
+	if s.Bytes != 1 || !f.asStored() {
 		levels = s.levels(f)
 	}
 	if f.Photometric == photometricRGB {
 		return &raster.RGB{Width: s.Width, Height: s.Height, Pix: levels}, nil
 	}
-	out := raster.NewRGB(s.Width, s.Height)
+	out := raster.NewRGBIn(f.Into, s.Width, s.Height)
 	if s.Components == 1 {
 		for i, v := range levels {
 			p := out.Pix[3*i : 3*i+3]
@@ -148,7 +154,7 @@ func (s *Samples) paletteRGB(f Format) *raster.RGB {
 		}
 		table[pattern] = f.Palette.at(v)
 	}
-	out := raster.NewRGB(s.Width, s.Height)
+	out := raster.NewRGBIn(f.Into, s.Width, s.Height)
 	lookup(s, f, table, func(i int, v [3]uint8) { copy(out.Pix[3*i:], v[:]) })
 	return out
 }

@@ -163,6 +163,7 @@ type QuarantineLine struct {
 	Patient              string
 	ReceivedAt           time.Time
 	Size                 string
+	Chosen               bool // in a form that is shown again
 }
 
 // Group is a reason and how often it occurs on the page.
@@ -177,8 +178,44 @@ type QuarantineView struct {
 	Lines                  []QuarantineLine
 	Groups                 []Group
 	Problems               []string // why decisions were refused
+	Entered                RulingForm
+	AskClinic              bool // some came without one
 	Total, From, To        int
 	PreviousLink, NextLink string
+}
+
+// RulingForm is what was entered into a form that is shown again, and what is wrong with it: a sentence by field.
+type RulingForm struct {
+	Laterality, PatientID, Issuer, Clinic string
+	By, Reason                            string
+	Wrong                                 map[string]string
+}
+
+// Field is a line of text to enter.
+type Field struct {
+	ID, Name, Label, Hint string // ID is the page's, Name the form's
+	Value, Wrong          string
+	Max                   int // characters
+	Required              bool
+	Autocomplete          string
+}
+
+// Text makes a line of text of the form for the template "field". An optional field is left empty by most.
+func (f RulingForm) Text(prefix, name, label, hint string) Field {
+	field := Field{ID: prefix + name, Name: name, Label: label, Hint: hint, Wrong: f.Wrong[name], Max: 64, Autocomplete: "off"}
+	switch name {
+	case "by":
+		field.Value, field.Max, field.Required, field.Autocomplete = f.By, 100, true, "name"
+	case "reason":
+		field.Value, field.Max, field.Required = f.Reason, 1000, true
+	case "patient_id":
+		field.Value = f.PatientID
+	case "issuer":
+		field.Value = f.Issuer
+	case "clinic":
+		field.Value = f.Clinic
+	}
+	return field
 }
 
 // RulingLine is what was decided about a file, and what became of it.
@@ -195,6 +232,8 @@ type QuarantinedView struct {
 	BirthDate, Study, Photo   string
 	MayDecide, Discarded      bool
 	AskLaterality, AskPatient bool
+	AskClinic                 bool
+	Release, Discard          RulingForm
 	History                   []RulingLine
 	Problems                  []string // why a decision was refused
 }

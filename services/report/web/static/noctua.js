@@ -23,6 +23,16 @@
   setTimeout(refresh, everyMs);
 })();
 
+// One box chooses all files of a list.
+(function chooseAll() {
+  const all = document.querySelector("[data-choose-all]");
+  if (!all) return;
+  const boxes = [...document.querySelectorAll('input[name="id"]')];
+  all.parentElement.hidden = false;
+  all.addEventListener("change", () => boxes.forEach((box) => { box.checked = all.checked; }));
+  for (const box of boxes) box.addEventListener("change", () => { all.checked = boxes.every((b) => b.checked); });
+})();
+
 // Vessel masks over photographs: white becomes the chosen colour, everything else transparent.
 (function overlays() {
   const stages = [...document.querySelectorAll("[data-stage]")];
