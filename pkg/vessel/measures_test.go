@@ -230,6 +230,11 @@ func TestFlipsAndQuarterTurns(t *testing.T) {
 			got := measure(t, turned(tree, quarters, mirror), turned(fov, quarters, mirror), size)
 			near(t, "area density", got[AreaDensity].Value, base[AreaDensity].Value, 0)
 			near(t, "fractal dimension", got[FractalDimension].Value, base[FractalDimension].Value, 1e-12)
+			near(t, "branch points", got[BranchPointCount].Value, base[BranchPointCount].Value, 0)
+			near(t, "end points", got[EndPointCount].Value, base[EndPointCount].Value, 0)
+			for _, name := range []string{WidthMean, WidthMedian, Tortuosity, BranchingAngle} {
+				near(t, name, got[name].Value, base[name].Value, .02*base[name].Value)
+			}
 			// Zhang–Suen peels its sides in a fixed order, so that the skeleton moves by a pixel here and there.
 			near(t, "length density", got[LengthDensity].Value, base[LengthDensity].Value, .01*base[LengthDensity].Value)
 		}
@@ -279,6 +284,8 @@ func TestOracle(t *testing.T) {
 		Density   float64 `json:"area_density_fov"`
 		Dimension float64 `json:"box_dimension"`
 		LeftOut   float64 `json:"box_dimension_without_full_boxes"`
+		Frame     float64 `json:"area_density_frame"`
+		Width     float64 `json:"mean_width_px"` // area by pixels of the skeleton
 	}
 	oracle := map[string]reference{}
 	lengths := map[string]float64{}
@@ -314,8 +321,12 @@ func TestOracle(t *testing.T) {
 			t.Errorf("%s: %d vessel pixels of %d, want %d of %d", name, inside.Count(), fov.Count(), want.VesselPx, want.FOVPx)
 		}
 		near(t, name+": skeleton size", float64(Skeleton(inside).Count()), float64(want.Skeleton), .01*float64(want.Skeleton))
-		leftOut, _ := BoxDimension(inside, FullBoxesLeftOut)
-		near(t, name+": dimension without full boxes", leftOut, want.LeftOut, 1e-6)
+		near(t, name+": dimension without full boxes", got[FractalDimensionOpen].Value, want.LeftOut, 1e-6)
+		near(t, name+": density of the frame", got[AreaDensityFrame].Value, want.Frame, 1e-12)
+		// A chain of pixels is shorter than its line by up to a fifth, since a diagonal step counts one, and the oracle divides by it.
+		if w := got[WidthMean].Value * diameter / 100; w < .75*want.Width || w > 1.05*want.Width {
+			t.Errorf("%s: mean width %.2f px, but %.2f by area and size of the skeleton", name, w, want.Width)
+		}
 	}
 }
 
