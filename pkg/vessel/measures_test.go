@@ -2,12 +2,15 @@ package vessel
 
 import (
 	"encoding/json"
+	"flag"
+	"fmt"
 	"image"
 	_ "image/png"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -69,6 +72,37 @@ func TestDefinitionsAreComplete(t *testing.T) {
 			t.Errorf("%q is defined twice", d.Name)
 		}
 		seen[d.Name] = true
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of docs/measures.md")
+
+// TestDocument: the document's table is the program's.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	const path, start, end = "../../docs/measures.md", "<!-- table: written by go test ./pkg/vessel -update -->\n", "<!-- end of table -->"
+	var table strings.Builder
+	table.WriteString("\n| name | measure | unit | definition | source |\n|---|---|---|---|---|\n")
+	for _, d := range Definitions() {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", d.Name, d.Display, d.Unit, d.Text, d.Source)
+	}
+	table.WriteByte('\n')
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(data), start)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	want := before + start + table.String() + end + after
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(data) {
+		t.Errorf("the table in %s is not that of the program: run go test ./pkg/vessel -update", path)
 	}
 }
 
