@@ -87,6 +87,8 @@ func valuesOf(measures []record.Measure) []web.Value {
 		}
 		if m.Error != nil {
 			v.Error = string(fhir.RoundDecimal(*m.Error, errorDigits))
+		} else if m.ErrorAbsentReason != nil {
+			v.NoError = m.ErrorAbsentReason.Text
 		}
 		if m.Value != nil && m.Error != nil && *m.Error > 0 { // a value is written to the last place of its error (GUM 7.2.6)
 			_, fraction, _ := strings.Cut(v.Error, ".")
