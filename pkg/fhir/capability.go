@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
 // Param is a search parameter.
@@ -61,14 +62,10 @@ func Capability(version, released string) any {
 	}
 }
 
-// measureCodes are the codes of MeasuresSystem with what they mean. A measure carries its own definition; this list is what
-// an integrator reads before the first report comes.
-func measureCodes() []record.Note {
+// otherCodes are the codes of MeasuresSystem that are no measures, with what they mean.
+func otherCodes() []record.Note {
 	return []record.Note{
-		{Code: "vessel-area-density", Text: "Share of the field of view that is vessel."},
-		{Code: "vessel-length-density", Text: "Length of the vessels' centre lines over the area of the field of view."},
-		{Code: "fractal-dimension", Text: "Box-counting dimension of the vessel tree."},
-		{Code: "field-of-view", Text: "Region: the whole field of view of the photograph."},
+		{Code: vessel.RegionField, Text: "Region: the whole field of view of the photograph."},
 		{Code: ReportCode, Text: "Report of the measures of retinal vessels in the photographs of one study."},
 		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
 		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
@@ -77,10 +74,13 @@ func measureCodes() []record.Note {
 	}
 }
 
-// MeasuresCodeSystem is the CodeSystem resource of MeasuresSystem.
+// MeasuresCodeSystem is the CodeSystem resource of MeasuresSystem: what an integrator reads before the first report comes.
 func MeasuresCodeSystem() any {
 	var concepts []object
-	for _, c := range measureCodes() {
+	for _, d := range vessel.Definitions() {
+		concepts = append(concepts, object{"code": d.Name, "display": d.Display, "definition": d.Text})
+	}
+	for _, c := range otherCodes() {
 		display := strings.ReplaceAll(c.Code, "-", " ")
 		concepts = append(concepts, object{"code": c.Code, "display": strings.ToUpper(display[:1]) + display[1:], "definition": c.Text})
 	}

@@ -144,8 +144,11 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 	}
 	region := concept(MeasuresSystem, m.Region, strings.ReplaceAll(m.Region, "-", " "))
 	o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, regionCode, "Region measured"), ValueCodeableConcept: &region})
-	if m.Error != nil {
-		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, errorCode, "Half width of the 90 % interval"), ValueQuantity: quantity(*m.Error, m.Unit)})
+	switch interval := concept(MeasuresSystem, errorCode, "Half width of the 90 % interval"); {
+	case m.Error != nil:
+		o.Component = append(o.Component, Component{Code: interval, ValueQuantity: quantity(*m.Error, m.Unit)})
+	case m.ErrorAbsentReason != nil:
+		o.Component = append(o.Component, Component{Code: interval, DataAbsentReason: unknown(m.ErrorAbsentReason)})
 	}
 	if m.GridFOVPx != nil {
 		q := quantity(*m.GridFOVPx, "1")
@@ -167,6 +170,14 @@ func quantity(v float64, unit string) *Quantity {
 		q.Unit = ""
 	}
 	return q
+}
+
+// unknown says why a number that should be there is not known.
+func unknown(reason *record.Note) *Concept {
+	return &Concept{
+		Coding: []Coding{{System: absentReasonSystem, Code: "unknown", Display: "Unknown"}, {System: ReasonsSystem, Code: reason.Code}},
+		Text:   reason.Text,
+	}
 }
 
 // absent says why there is no value: FHIR's code, which knows no "ungradable", beside Noctua's own.

@@ -118,6 +118,7 @@ type Component struct {
 	Code                 Concept   `json:"code"`
 	ValueQuantity        *Quantity `json:"valueQuantity,omitempty"`
 	ValueCodeableConcept *Concept  `json:"valueCodeableConcept,omitempty"`
+	DataAbsentReason     *Concept  `json:"dataAbsentReason,omitempty"`
 }
 
 // Observation is the FHIR resource: one measure of one photograph.

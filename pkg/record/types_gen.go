@@ -350,6 +350,9 @@ type Measure struct {
 	// Half width of the 90 % interval where known.
 	Error *float64 `json:"error,omitempty,omitzero"`
 
+	// Something that a reader must know: stable code and a sentence.
+	ErrorAbsentReason *Note `json:"error_absent_reason,omitempty,omitzero"`
+
 	// Diameter of the field of view, pixels, on the grid that the measure was taken
 	// on.
 	GridFOVPx *float64 `json:"grid_fov_px,omitempty,omitzero"`
@@ -556,6 +559,23 @@ type Note struct {
 
 	// A sentence.
 	Text string `json:"text"`
+}
+
+// Where the optic disc seems to be, as a circle in source pixels. Absent where
+// nothing was measured.
+type OpticDisc struct {
+	// Pixels.
+	CenterX float64 `json:"center_x"`
+
+	// Pixels.
+	CenterY float64 `json:"center_y"`
+
+	// Below 0.5 there may be no disc in the field of view, and nothing is to be based
+	// on it.
+	Confidence float64 `json:"confidence"`
+
+	// Pixels; one of a few sizes.
+	Diameter float64 `json:"diameter"`
 }
 
 // The patient as the issuer named them. Stays inside buckets and the index.
@@ -927,6 +947,10 @@ type Result struct {
 
 	// Measures corresponds to the JSON schema field "measures".
 	Measures []Measure `json:"measures"`
+
+	// Where the optic disc seems to be, as a circle in source pixels. Absent where
+	// nothing was measured.
+	OpticDisc *OpticDisc `json:"optic_disc,omitempty,omitzero"`
 
 	// Where the numbers come from.
 	Provenance Provenance `json:"provenance"`

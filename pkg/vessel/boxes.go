@@ -25,9 +25,15 @@ const smallestBoxPx = 4
 // be cut and count), least squares of log N on log 1/s. It is unchanged by flips and quarter turns where both
 // sides of the grid are multiples of 2ⁿ; elsewhere the anchor moves the boxes against the vessels, by about .01.
 func BoxDimension(mask *raster.Mask, convention BoxConvention) (float64, *Absence) {
+	dimension, _, absent := boxFit(mask, convention)
+	return dimension, absent
+}
+
+// boxFit also returns the fit's coefficient of determination R².
+func boxFit(mask *raster.Mask, convention BoxConvention) (dimension, r2 float64, absent *Absence) {
 	shorter := min(mask.Width, mask.Height)
 	if shorter < 2*smallestBoxPx {
-		return 0, &Absence{ReasonGridTooSmall, "The picture grid is smaller than 8 pixels, so that no two box sizes fit and the dimension cannot be fitted."}
+		return 0, 0, &Absence{ReasonGridTooSmall, "The picture grid is smaller than 8 pixels, so that no two box sizes fit and the dimension cannot be fitted."}
 	}
 	n := bits.Len(uint(shorter)) - 1
 
@@ -47,13 +53,14 @@ func BoxDimension(mask *raster.Mask, convention BoxConvention) (float64, *Absenc
 	for side := smallestBoxPx; side <= 1<<n; side *= 2 {
 		count := countBoxes(sums, int32(side*side), convention)
 		if count == 0 {
-			return 0, &Absence{ReasonNoVessels, "There is no vessel pixel to count boxes of, so that the dimension cannot be fitted."}
+			return 0, 0, &Absence{ReasonNoVessels, "There is no vessel pixel to count boxes of, so that the dimension cannot be fitted."}
 		}
 		logInverse = append(logInverse, -math.Log(float64(side)))
 		logCount = append(logCount, math.Log(float64(count)))
 		sums, w, h = quarter(sums, w, h)
 	}
-	return slope(logInverse, logCount), nil
+	dimension, r2 = slope(logInverse, logCount)
+	return dimension, r2, nil
 }
 
 func countBoxes(sums []int32, full int32, convention BoxConvention) int {
@@ -78,8 +85,8 @@ func quarter(sums []int32, w, h int) (joined []int32, jw, jh int) {
 	return joined, jw, jh
 }
 
-// slope is that of the least-squares line of y on x.
-func slope(x, y []float64) float64 {
+// slope is that of the least-squares line of y on x. r2 is the share of y's variance that the line explains; 1 where y has none.
+func slope(x, y []float64) (slope, r2 float64) {
 	var mx, my float64
 	for i := range x {
 		mx += x[i]
@@ -87,12 +94,16 @@ func slope(x, y []float64) float64 {
 	}
 	mx /= float64(len(x))
 	my /= float64(len(x))
-	var xy, xx float64
+	var xy, xx, yy float64
 	for i := range x {
 		xy += (x[i] - mx) * (y[i] - my)
 		xx += (x[i] - mx) * (x[i] - mx)
+		yy += (y[i] - my) * (y[i] - my)
 	}
-	return xy / xx
+	if yy == 0 {
+		return xy / xx, 1
+	}
+	return xy / xx, xy * xy / (xx * yy)
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }

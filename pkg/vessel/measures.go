@@ -9,9 +9,22 @@ import (
 
 // Names of the measures: stable, kebab-case.
 const (
-	AreaDensity      = "vessel-area-density"
-	LengthDensity    = "vessel-length-density"
-	FractalDimension = "fractal-dimension"
+	AreaDensity          = "vessel-area-density"
+	LengthDensity        = "vessel-length-density"
+	FractalDimension     = "fractal-dimension"
+	AreaDensityFrame     = "vessel-area-density-frame"
+	FractalDimensionOpen = "fractal-dimension-open-boxes"
+	FractalFit           = "fractal-dimension-fit"
+	WidthMean            = "vessel-width-mean"
+	WidthP10             = "vessel-width-p10"
+	WidthMedian          = "vessel-width-median"
+	WidthP90             = "vessel-width-p90"
+	SegmentCount         = "vessel-segment-count"
+	BranchPointCount     = "branch-point-count"
+	EndPointCount        = "end-point-count"
+	BranchingAngle       = "branching-angle-mean"
+	Tortuosity           = "tortuosity-arc-chord"
+	Curvature            = "tortuosity-curvature"
 )
 
 // RegionField is the whole field of view, the region of every measure so far.
@@ -22,7 +35,12 @@ const (
 	ReasonEmptyField   = "field-of-view-empty"
 	ReasonNoVessels    = "no-vessels"
 	ReasonGridTooSmall = "grid-too-small"
+	ReasonNoBranching  = "no-branch-points"
+	ReasonNoSegment    = "no-long-segment"
 )
+
+// segmentPartOfField is how long a segment must be, in diameters of the field of view, to have a tortuosity: 25 px of 1024.
+const segmentPartOfField = 25.0 / 1024
 
 // Definition says what a measure is. It travels with every value.
 type Definition struct {
@@ -36,35 +54,12 @@ type Definition struct {
 
 // Definitions returns the table of measures, in the order in which Measure returns their values.
 func Definitions() []Definition {
-	return []Definition{
-		{
-			Name:    AreaDensity,
-			Display: "Vessel area density",
-			Text:    "Vessel pixels inside the field of view divided by all pixels inside the field of view.",
-			Unit:    "1",
-			Region:  RegionField,
-			Source:  "Pixel count; the convention of VascX (per field of view, not per picture frame)",
-		},
-		{
-			Name:    LengthDensity,
-			Display: "Vessel length density",
-			Text: "Length of the vessel skeleton, in field-of-view diameters, divided by the area of the field of view, in squared " +
-				"field-of-view diameters; a diagonal step counts √2; no millimetre scale is assumed.",
-			Unit:   "1",
-			Region: RegionField,
-			Source: "Skeleton: Zhang and Suen 1984 with the corrections of Lü and Wang 1986 and Holt et al. 1987; steps: Freeman 1970",
-		},
-		{
-			Name:    FractalDimension,
-			Display: "Fractal dimension (box counting, full boxes count)",
-			Text: "Slope of log N(s) on log 1/s, where N(s) is the number of boxes with any vessel pixel, for box sides s = 4, 8, 16, … up " +
-				"to the largest power of two that fits the picture grid, boxes anchored at the grid's upper left corner; boxes " +
-				"full of vessel count.",
-			Unit:   "1",
-			Region: RegionField,
-			Source: "Box counting, least squares over all sides; AutoMorph differs by leaving full boxes out",
-		},
+	rows := table()
+	out := make([]Definition, len(rows))
+	for i := range rows {
+		out[i] = rows[i].Definition
 	}
+	return out
 }
 
 // Geometry is the scale of the grid that the masks lie on.
@@ -104,21 +99,18 @@ func Measure(vessels, fov *raster.Mask, geometry Geometry) ([]Value, error) {
 		}
 	}
 
-	values := make([]Value, 0, 3)
-	for _, d := range Definitions() {
-		v := Value{Definition: d}
-		switch {
-		case fovPx == 0:
+	skeleton := Skeleton(inside)
+	m := &material{
+		inside: inside, skeleton: skeleton, graph: NewGraph(inside, fov, skeleton),
+		vesselPx: float64(vesselPx), fovPx: float64(fovPx), diameterPx: geometry.FOVDiameterPx,
+	}
+	var values []Value
+	for _, row := range table() {
+		v := Value{Definition: row.Definition}
+		if fovPx == 0 {
 			v.Absent = &Absence{ReasonEmptyField, "The field of view holds no pixel, so that nothing can be measured in it."}
-		case d.Name == AreaDensity:
-			v.Value = float64(vesselPx) / float64(fovPx)
-		case d.Name == LengthDensity:
-			// (length / diameter) / (area / diameter²)
-			v.Value = SkeletonLength(Skeleton(inside)) * geometry.FOVDiameterPx / float64(fovPx)
-		case d.Name == FractalDimension:
-			v.Value, v.Absent = BoxDimension(inside, FullBoxesCount)
-		default:
-			return nil, fault.New(fault.Internal, "measure-unknown", "The measure %s is defined but not computed; this is a defect of Noctua.", d.Name)
+		} else {
+			v.Value, v.Absent = row.measure(m)
 		}
 		values = append(values, v)
 	}

@@ -2,12 +2,15 @@ package vessel
 
 import (
 	"encoding/json"
+	"flag"
+	"fmt"
 	"image"
 	_ "image/png"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -69,6 +72,37 @@ func TestDefinitionsAreComplete(t *testing.T) {
 			t.Errorf("%q is defined twice", d.Name)
 		}
 		seen[d.Name] = true
+	}
+}
+
+var update = flag.Bool("update", false, "write the table of docs/measures.md")
+
+// TestDocument: the document's table is the program's.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	const path, start, end = "../../docs/measures.md", "<!-- table: written by go test ./pkg/vessel -update -->\n", "<!-- end of table -->"
+	var table strings.Builder
+	table.WriteString("\n| name | measure | unit | definition | source |\n|---|---|---|---|---|\n")
+	for _, d := range Definitions() {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", d.Name, d.Display, d.Unit, d.Text, d.Source)
+	}
+	table.WriteByte('\n')
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(data), start)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	want := before + start + table.String() + end + after
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(data) {
+		t.Errorf("the table in %s is not that of the program: run go test ./pkg/vessel -update", path)
 	}
 }
 
@@ -230,6 +264,11 @@ func TestFlipsAndQuarterTurns(t *testing.T) {
 			got := measure(t, turned(tree, quarters, mirror), turned(fov, quarters, mirror), size)
 			near(t, "area density", got[AreaDensity].Value, base[AreaDensity].Value, 0)
 			near(t, "fractal dimension", got[FractalDimension].Value, base[FractalDimension].Value, 1e-12)
+			near(t, "branch points", got[BranchPointCount].Value, base[BranchPointCount].Value, 0)
+			near(t, "end points", got[EndPointCount].Value, base[EndPointCount].Value, 0)
+			for _, name := range []string{WidthMean, WidthMedian, Tortuosity, BranchingAngle} {
+				near(t, name, got[name].Value, base[name].Value, .02*base[name].Value)
+			}
 			// Zhang–Suen peels its sides in a fixed order, so that the skeleton moves by a pixel here and there.
 			near(t, "length density", got[LengthDensity].Value, base[LengthDensity].Value, .01*base[LengthDensity].Value)
 		}
@@ -279,6 +318,8 @@ func TestOracle(t *testing.T) {
 		Density   float64 `json:"area_density_fov"`
 		Dimension float64 `json:"box_dimension"`
 		LeftOut   float64 `json:"box_dimension_without_full_boxes"`
+		Frame     float64 `json:"area_density_frame"`
+		Width     float64 `json:"mean_width_px"` // area by pixels of the skeleton
 	}
 	oracle := map[string]reference{}
 	lengths := map[string]float64{}
@@ -314,8 +355,12 @@ func TestOracle(t *testing.T) {
 			t.Errorf("%s: %d vessel pixels of %d, want %d of %d", name, inside.Count(), fov.Count(), want.VesselPx, want.FOVPx)
 		}
 		near(t, name+": skeleton size", float64(Skeleton(inside).Count()), float64(want.Skeleton), .01*float64(want.Skeleton))
-		leftOut, _ := BoxDimension(inside, FullBoxesLeftOut)
-		near(t, name+": dimension without full boxes", leftOut, want.LeftOut, 1e-6)
+		near(t, name+": dimension without full boxes", got[FractalDimensionOpen].Value, want.LeftOut, 1e-6)
+		near(t, name+": density of the frame", got[AreaDensityFrame].Value, want.Frame, 1e-12)
+		// A chain of pixels is shorter than its line by up to a fifth, since a diagonal step counts one, and the oracle divides by it.
+		if w := got[WidthMean].Value * diameter / 100; w < .75*want.Width || w > 1.05*want.Width {
+			t.Errorf("%s: mean width %.2f px, but %.2f by area and size of the skeleton", name, w, want.Width)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/fhir"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 	"github.com/noctua-screening/noctua/services/report/web"
 )
 
@@ -86,6 +87,8 @@ func valuesOf(measures []record.Measure) []web.Value {
 		}
 		if m.Error != nil {
 			v.Error = string(fhir.RoundDecimal(*m.Error, errorDigits))
+		} else if m.ErrorAbsentReason != nil {
+			v.NoError = m.ErrorAbsentReason.Text
 		}
 		if m.Value != nil && m.Error != nil && *m.Error > 0 { // a value is written to the last place of its error (GUM 7.2.6)
 			_, fraction, _ := strings.Cut(v.Error, ".")
@@ -97,7 +100,19 @@ func valuesOf(measures []record.Measure) []web.Value {
 	return out
 }
 
-// glance sums an eye up: the measures of its first measured image, or why there are none.
+// headline are the measures that a list has room for.
+func headline(measures []record.Measure) []record.Measure {
+	var out []record.Measure
+	for _, m := range measures {
+		switch m.Name {
+		case vessel.AreaDensity, vessel.LengthDensity, vessel.FractalDimension:
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// glance sums an eye up: the headline measures of its first measured image, or why there are none.
 func glance(doc *record.Report, side record.Laterality) web.EyeSummary {
 	var eye web.EyeSummary
 	state := ""
@@ -107,7 +122,7 @@ func glance(doc *record.Report, side record.Laterality) web.EyeSummary {
 		}
 		eye.Images++
 		if img.Status == record.ImageMeasured && eye.Values == nil {
-			eye.Values = valuesOf(img.Measures)
+			eye.Values = valuesOf(headline(img.Measures))
 		}
 		if state == "" {
 			state = statusTexts[string(img.Status)]

@@ -267,6 +267,14 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([
 		return nil, fmt.Errorf("measuring the vessels: %w", err)
 	}
 	out.Result.Measures = measures(values, canvas.DiameterPx)
+	disc, err := fundus.FindDisc(image, norm, out.Vessels, mask, canvas.DiameterPx)
+	if err != nil {
+		return nil, fmt.Errorf("finding the optic disc: %w", err)
+	}
+	if disc.DiameterPx > 0 {
+		x, y := canvas.ToSource(disc.CenterX, disc.CenterY)
+		out.Result.OpticDisc = &record.OpticDisc{CenterX: x, CenterY: y, Diameter: disc.DiameterPx / canvas.Scale(), Confidence: disc.Confidence}
+	}
 	addErrors(out.Result.Measures, manifest.Errors, meanVariance(plane, mask))
 	out.Result.Warnings = append(out.Result.Warnings, outsideTraining(manifest.TrainingRange, norm, canvas.Scale(), out.Result.Measures)...)
 	out.Timings.Measures = took()

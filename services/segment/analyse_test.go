@@ -20,6 +20,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 	"github.com/noctua-screening/noctua/services/segment"
 	"github.com/noctua-screening/noctua/test/shared"
 )
@@ -103,10 +104,27 @@ func TestAnalyseRealPictures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			intervals := 0
 			for _, m := range analysis.Result.Measures {
-				if m.Value == nil || m.Error == nil || *m.Error <= 0 || *m.Error > *m.Value {
-					t.Errorf("%s has the value %v and the error %v", m.Name, m.Value, m.Error)
+				switch {
+				case m.Value == nil:
+					t.Errorf("%s has no value: %+v", m.Name, m.AbsentReason)
+				case m.Error == nil:
+					if m.ErrorAbsentReason == nil || m.Name == vessel.AreaDensity || m.Name == vessel.LengthDensity {
+						t.Errorf("%s has neither an error nor a reason, or is a density without one", m.Name)
+					}
+				default:
+					intervals++
+					if *m.Error <= 0 || *m.Error > *m.Value || m.ErrorAbsentReason != nil {
+						t.Errorf("%s has the value %v and the error %v", m.Name, *m.Value, *m.Error)
+					}
 				}
+			}
+			if intervals < 3 {
+				t.Errorf("only %d measures have an interval", intervals)
+			}
+			if disc := analysis.Result.OpticDisc; disc == nil || disc.Confidence < fundus.DiscConfidence {
+				t.Errorf("optic disc %+v, want one with confidence", disc)
 			}
 			for _, w := range analysis.Result.Warnings {
 				if strings.HasSuffix(w.Code, "-outside-training-range") {

@@ -26,10 +26,18 @@ func meanVariance(probability *raster.Plane, fov *raster.Mask) float64 {
 // statisticValue is the statistic of a measure's error that is the measure itself; the other one is meanVariance.
 const statisticValue = "value"
 
-// addErrors gives every measure that the model knows the error of the half width of its interval.
+// noError is why a measure has no interval.
+func noError() *record.Note {
+	return &record.Note{Code: "error-not-known", Text: "How far this measure may be from that of an observer's mask has not been determined for this model."}
+}
+
+// addErrors gives every measure that the model knows the error of the half width of its interval, and the others the reason.
 func addErrors(measures []record.Measure, errors []record.MeasureError, meanVariance float64) {
 	for i := range measures {
 		m := &measures[i]
+		if m.Value != nil {
+			m.ErrorAbsentReason = noError()
+		}
 		for _, e := range errors {
 			if e.Measure == m.Name && m.Value != nil {
 				statistic := meanVariance
@@ -37,7 +45,7 @@ func addErrors(measures []record.Measure, errors []record.MeasureError, meanVari
 					statistic = *m.Value
 				}
 				half := e.Offset + e.Slope*statistic
-				m.Error = &half
+				m.Error, m.ErrorAbsentReason = &half, nil
 			}
 		}
 	}

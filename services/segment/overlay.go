@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"math"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
+	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
 )
 
@@ -38,7 +40,7 @@ const (
 )
 
 // Render makes the files of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size), the overlay
-// (JPEG, the photograph with the mask laid over it, its size), and a mask for each further class. p is used up: the overlay is
+// (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size), and a mask for each further class. p is used up: the overlay is
 // drawn into it. burnedIn blanks what lies outside the field of view, where cameras write names.
 func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 	mask, err := a.Mask()
@@ -49,7 +51,11 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	drawOverlay(p, mask, max(1, int(2*a.Canvas.FOV.Radius/overlayLineShare+.5)))
+	linePx := max(1, int(2*a.Canvas.FOV.Radius/overlayLineShare+.5))
+	drawOverlay(p, mask, linePx)
+	if disc := a.Result.OpticDisc; disc != nil && disc.Confidence >= fundus.DiscConfidence {
+		drawCircle(p, disc.CenterX, disc.CenterY, disc.Diameter/2, float64(linePx))
+	}
 	if burnedIn {
 		a.Canvas.FOV.BlankOutside(p)
 	}
@@ -99,6 +105,22 @@ func drawOverlay(p *raster.RGB, m *raster.Mask, linePx int) {
 			pix := p.Pix[3*(y*w+x):][:3]
 			for ch, colour := range [3]int{overlayRed, overlayGreen, overlayBlue} {
 				pix[ch] = uint8((int(pix[ch])*(100-percent) + colour*percent + 50) / 100)
+			}
+		}
+	}
+}
+
+// drawCircle draws a white line of linePx pixels along a circle.
+func drawCircle(p *raster.RGB, cx, cy, radius, linePx float64) {
+	reach := radius + linePx
+	for y := max(0, int(cy-reach)); y <= min(p.Height-1, int(cy+reach)); y++ {
+		for x := max(0, int(cx-reach)); x <= min(p.Width-1, int(cx+reach)); x++ {
+			if math.Abs(math.Hypot(float64(x)+.5-cx, float64(y)+.5-cy)-radius) > linePx/2 {
+				continue
+			}
+			pix := p.Pix[3*(y*p.Width+x):][:3]
+			for ch := range pix {
+				pix[ch] = uint8((int(pix[ch])*(100-linePercent) + 255*linePercent + 50) / 100)
 			}
 		}
 	}

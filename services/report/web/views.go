@@ -64,6 +64,7 @@ type Value struct {
 	Unit                              string
 	Error                             string
 	Why                               string // why there is no value
+	NoError                           string // why a value has no error
 }
 
 // EyeSummary is an eye at a glance.
