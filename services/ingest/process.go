@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -162,8 +164,20 @@ func (s *Service) admitFile(ctx context.Context, it item) (admission, error) {
 	return it.refuse(code, fault.SentenceOf(err), instance), nil
 }
 
+// part10HeadBytes are a preamble and DICM (PS3.10, 7.1).
+const part10HeadBytes = 128 + 4
+
 // judge reads a file. content is the hash of what makes the picture: its pixels, or the whole file where it is not decoded.
 func (s *Service) judge(ctx context.Context, it item) (instance record.Instance, content string, err error) {
+	head, err := it.bytes.head(part10HeadBytes)
+	if err != nil {
+		return record.Instance{}, "", err
+	}
+	if !dicom.IsPart10(head) {
+		// Said here, since a child that was given a bad file is ended: thousands of such members of a ZIP would start thousands.
+		_, err := dicom.Open(bytes.NewReader(head), int64(len(head)), dicom.Limits{})
+		return record.Instance{}, "", err
+	}
 	file, err := s.deps.Files.Read(ctx, it.bytes.file, it.bytes.size, isolated.Judgement)
 	if err != nil {
 		return record.Instance{}, "", err
