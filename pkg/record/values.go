@@ -77,6 +77,8 @@ const (
 	ModelSchema      = "noctua.model.v1"
 	DecisionSchema   = "noctua.decision.v1"
 	ReleaseSchema    = "noctua.release.v1"
+	ManifestSchema   = "noctua.manifest.v1"
+	ExpectedSchema   = "noctua.expected.v1"
 )
 
 // String says in words what is assigned, for people: "eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.

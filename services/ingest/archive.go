@@ -161,7 +161,7 @@ func (s *Service) processMember(ctx context.Context, it item, m archiveMember) (
 	if isZIP(head) {
 		return s.settle(ctx, it, it.refuse(CodeArchiveNested, "", record.Instance{}))
 	}
-	outcome, err := s.admitFile(ctx, it)
+	outcome, err := s.admitOne(ctx, it, m.file.Name)
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,18 @@ func (s *Service) admit(ctx context.Context, it item, info blob.Info, wrongClini
 	case isZIP(head):
 		return s.admitArchive(ctx, it, info)
 	}
+	return s.admitOne(ctx, it, it.inboxKey)
+}
+
+// admitOne lets one file in that is no ZIP: a manifest by its name, or a picture.
+func (s *Service) admitOne(ctx context.Context, it item, name string) (admission, error) {
+	head, err := it.bytes.head(part10HeadBytes)
+	switch {
+	case err != nil:
+		return admission{}, err
+	case isManifest(name) && !dicom.IsPart10(head):
+		return s.admitManifest(ctx, it)
+	}
 	return s.admitFile(ctx, it)
 }
 

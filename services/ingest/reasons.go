@@ -28,6 +28,8 @@ const (
 	CodeMemberEncrypted   = "archive-member-encrypted"
 	CodeMemberBomb        = "archive-member-bomb"
 	CodeMemberMethod      = "archive-member-method"
+	CodeManifestInvalid   = "manifest-invalid"
+	CodeManifestUnmet     = "manifest-unmet"
 	CodeBytesMissing      = "quarantine-bytes-missing"
 )
 
@@ -74,6 +76,12 @@ func reasonOf(code string) (r reason, known bool) {
 	case CodeBytesMissing:
 		return reason{"The file that was to be released is not in the quarantine bucket any more, or is another one.",
 			"Send the file again. Tell whoever looks after the storage: Noctua never removes files from quarantine."}, true
+	case CodeManifestInvalid:
+		return reason{"This file is called manifest.json, but is not a manifest that Noctua can read.",
+			"Correct it as docs/operations.md describes it, or leave it out, and send it again. The pictures of its study are not affected."}, true
+	case CodeManifestUnmet:
+		return reason{"This manifest announces a study, but none of its pictures came.",
+			"Find out at the camera or archive why the study was not sent, and send it. If it is not to come any more, discard this entry."}, true
 
 	case CodeArchiveDamaged:
 		return reason{"The ZIP is damaged or incomplete.", sendAgain}, true
