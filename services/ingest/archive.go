@@ -29,6 +29,9 @@ func isZIP(head []byte) bool {
 	return len(head) >= 4 && slices.Contains([]string{localSignature, endSignature, splitSignature}, string(head[:4]))
 }
 
+// endsZIP tells whether a file that ends in end is a ZIP behind something else, such as the program that unpacks it.
+func endsZIP(end []byte) bool { return len(end) == endBytes && string(end[:4]) == endSignature }
+
 // admitArchive gives each member of a ZIP its own outcome. What is refused then is the ZIP itself: where none of its members can be
 // read for one and the same reason, or where it may hold more than can be listed. Members are read one after the other, and their
 // paths are only written down, never used.

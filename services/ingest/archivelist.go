@@ -34,6 +34,8 @@ const (
 	splitSignature      = descriptorSignature
 	// localHeaderBytes is the fixed part of a member's local header.
 	localHeaderBytes = 30
+	// endBytes is the fixed part of the end record.
+	endBytes = 22
 )
 
 // archiveLimits bound what a ZIP may cost.
@@ -65,6 +67,10 @@ type archiveMember struct {
 // the members are found by their local headers, as far as these go. err is Transient: the ZIP cannot be read now.
 func listArchive(r io.ReaderAt, size int64, limits archiveLimits) (list archiveList, code string, err error) {
 	source := &archiveSource{reader: r, budget: maxDirectoryBytes}
+	var end [endBytes]byte
+	if _, err := source.ReadAt(end[:], size-endBytes); err == nil && endsZIP(end[:]) && binary.LittleEndian.Uint16(end[4:]) > 0 {
+		return list, CodeArchiveSplit, nil // the last part of several: its members begin in others
+	}
 	archive, err := zip.NewReader(source, size)
 	if failure := source.failure(); failure != nil {
 		return list, "", failure

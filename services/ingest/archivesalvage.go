@@ -48,7 +48,7 @@ func salvageArchive(source *archiveSource, size int64, limits archiveLimits) (ar
 	case members == 0:
 		return nil, CodeArchiveDamaged, nil
 	}
-	var end [22]byte // APPNOTE 4.3.16
+	var end [endBytes]byte // APPNOTE 4.3.16
 	copy(end[:], endSignature)
 	binary.LittleEndian.PutUint16(end[8:], uint16(members&math.MaxUint16)) // archive/zip compares 16 bits, too
 	binary.LittleEndian.PutUint16(end[10:], uint16(members&math.MaxUint16))

@@ -86,13 +86,17 @@ func (s *Service) process(ctx context.Context, info blob.Info) error {
 // admit lets an object in, or says why not: one file, or a ZIP of them. info names the intake; wrongClinic is the code of a clinic
 // that is none.
 func (s *Service) admit(ctx context.Context, it item, info blob.Info, wrongClinic string) (admission, error) {
-	head, err := it.bytes.head(4)
+	head, err := it.bytes.head(part10HeadBytes)
+	if err != nil {
+		return admission{}, err
+	}
+	end, err := it.bytes.tail(endBytes)
 	switch {
 	case err != nil:
 		return admission{}, err
 	case wrongClinic != "":
 		return it.refuse(wrongClinic, "", record.Instance{}), nil
-	case isZIP(head):
+	case isZIP(head), !dicom.IsPart10(head) && endsZIP(end):
 		return s.admitArchive(ctx, it, info)
 	}
 	return s.admitOne(ctx, it, it.inboxKey)
