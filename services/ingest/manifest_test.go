@@ -221,7 +221,7 @@ func TestManifestWithoutStudy(t *testing.T) {
 
 // FuzzReadManifest: a manifest that is taken can be written down under a key of its own.
 func FuzzReadManifest(f *testing.F) {
-	f.Add([]byte(manifestOf(f, []byte("a"), []byte("b"))))
+	f.Add(manifestOf(f, []byte("a"), []byte("b")))
 	f.Add([]byte("\uFEFF" + `{"schema":"noctua.manifest.v1","study_uid":"1.2","instances":[{"sop_uid":"1","sha256":"` + strings.Repeat("0", 64) + `","size_bytes":1}],"more":1}`))
 	f.Add([]byte(`{"schema":"noctua.manifest.v1","study_uid":"..","instances":null}`))
 	f.Add([]byte(`[{`))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
@@ -57,10 +58,17 @@ func TestStudiesWithManifests(t *testing.T) {
 	drop("4/manifest.json", []byte("{}"))
 
 	n := startAllInOne(t, t.TempDir(), "--watch", "north="+share, "--watch-settle", "500ms", "--quiet-period", "1000h", "--manifest-deadline", "15s")
+	submitted := filepath.Join(t.TempDir(), "5.dcm")
+	if err := os.WriteFile(submitted, picture(5, 1, "P5"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := mustCommand(t, "submit", submitted, "--clinic", "north", "--manifest", "--data", n.data); !strings.Contains(out, "1 picture(s) of 1 study(ies) are announced; 0 other") {
+		t.Errorf("submit says %q", out)
+	}
 	var reports []record.Report
-	eventually(t, nightTimeout, "two final reports", func() error {
+	eventually(t, nightTimeout, "three final reports", func() error {
 		reports = waitFinal(t, n.web, n.token)
-		if len(reports) != 2 {
+		if len(reports) != 3 {
 			return fmt.Errorf("%d reports", len(reports))
 		}
 		return nil
@@ -69,6 +77,8 @@ func TestStudiesWithManifests(t *testing.T) {
 		switch {
 		case r.Clinic != "north":
 			t.Errorf("a report of clinic %s", r.Clinic)
+		case r.StudyUID == "1.2.5" && (len(r.Images) != 1 || len(r.Missing) != 0):
+			t.Errorf("the submitted study: %d images, missing %+v", len(r.Images), r.Missing)
 		case r.StudyUID == "1.2.1" && (len(r.Images) != 2 || len(r.Missing) != 0):
 			t.Errorf("the study that is all there: %d images, missing %+v", len(r.Images), r.Missing)
 		case r.StudyUID == "1.2.2" && (len(r.Images) != 1 || len(r.Missing) != 1 || r.Missing[0].Code != "instance-missing" || r.Missing[0].SOPUID != "1.2.2.2"):
