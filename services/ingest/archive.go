@@ -68,7 +68,7 @@ func (s *Service) admitArchive(ctx context.Context, it item, info blob.Info) (ad
 	s.deps.Logger.Info("a ZIP is taken apart", "receipt", it.receipt, "clinic", it.clinic, "members", done, "complete", !list.incomplete)
 	switch {
 	case list.incomplete:
-		return it.refuse(CodeArchiveIncomplete, strconv.Itoa(done)+" files of it were taken", record.Instance{}), nil
+		return it.refuse(CodeArchiveIncomplete, strconv.Itoa(done)+" files of it were found", record.Instance{}), nil
 	case done == 0:
 		return it.refuse(CodeArchiveEmpty, "", record.Instance{}), nil
 	}

@@ -19,6 +19,9 @@ type watchFlags struct {
 	WatchSettle time.Duration `help:"How long a file of such a folder must stay as it is before it is taken." default:"10s" env:"NOCTUA_WATCH_SETTLE"`
 }
 
+// looksPerSettle is how often a folder is looked at while a file settles: each look lists a share that may be slow.
+const looksPerSettle = 5
+
 // folders checks the flags. dataDir is the data folder, which no watched folder may touch; "" if there is none.
 func (f watchFlags) folders(dataDir string) ([]ingest.FolderConfig, error) {
 	if f.WatchSettle <= 0 {
@@ -48,7 +51,7 @@ func (f watchFlags) folders(dataDir string) ([]ingest.FolderConfig, error) {
 				return nil, errors.Join(err, usageError{fmt.Errorf("--watch %s: the folder lies in another watched one, %s; watch each folder once", entry, other.Dir)})
 			}
 		}
-		folders = append(folders, ingest.FolderConfig{Dir: dir, Clinic: clinic, SettleFor: f.WatchSettle})
+		folders = append(folders, ingest.FolderConfig{Dir: dir, Clinic: clinic, SettleFor: f.WatchSettle, PollEvery: f.WatchSettle / looksPerSettle})
 	}
 	return folders, nil
 }
