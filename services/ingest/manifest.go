@@ -200,6 +200,9 @@ func (s *Service) rejectUnmet(ctx context.Context, expected *record.Expected) er
 	digest := sha256.Sum256(raw)
 	receipt := sha256.Sum256([]byte(expected.ReceiptID + "\x00" + CodeManifestUnmet))
 	it := item{clinic: expected.Clinic, inboxKey: expected.InboxKey, receipt: hex.EncodeToString(receipt[:16]), dropped: expected.ReceivedAt}
+	if !isManifest(it.inboxKey) {
+		it.member = manifestName // it came in a ZIP; by its name it is known when it is released
+	}
 	return s.quarantine(ctx, it, refusal{
 		code: CodeManifestUnmet, detail: fmt.Sprintf("%d instances of study %s", len(expected.Instances), expected.StudyUID),
 		sha256: hex.EncodeToString(digest[:]), size: int64(len(raw)),

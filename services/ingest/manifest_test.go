@@ -219,6 +219,48 @@ func TestManifestWithoutStudy(t *testing.T) {
 	}
 }
 
+// TestManifestsAreReleased: a manifest in quarantine is judged as one again, also if it came in a ZIP.
+func TestManifestsAreReleased(t *testing.T) {
+	t.Parallel()
+	good := manifestOf(t, []byte("a"))
+	bad := bytes.Replace(good, []byte("manifest.v1"), []byte("manifest.v9"), 1)
+	for name, test := range map[string]struct {
+		key    string
+		data   []byte
+		code   string // in quarantine
+		result record.ReleaseResult
+		again  string // code of the release
+	}{
+		"bad":           {"north/manifest.json", bad, CodeManifestInvalid, record.ReleaseRefused, CodeManifestInvalid},
+		"bad in a ZIP":  {"north/n.zip", archiveOf(t, "s/manifest.json", bad), CodeManifestInvalid, record.ReleaseRefused, CodeManifestInvalid},
+		"unmet":         {"north/manifest.json", good, CodeManifestUnmet, record.ReleaseDuplicate, ""},
+		"unmet, in ZIP": {"north/n.zip", archiveOf(t, "s/manifest.json", good), CodeManifestUnmet, record.ReleaseDuplicate, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			w.drop(test.key, test.data)
+			drain(t, w)
+			w.advance(2 * time.Hour)
+			s, _ := newService(t, w, nil)
+			if _, err := s.reconcileManifests(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.reasons(t); !slices.Equal(got, []string{test.code}) {
+				t.Fatalf("codes %v", got)
+			}
+			key := w.only(t)
+			if err := s.HandleDecision(t.Context(), w.decide(t, key, record.ActionRelease, nil)); err != nil {
+				t.Fatal(err)
+			}
+			steps := w.history(t, key).Steps
+			if r := steps[len(steps)-1].Release; r == nil || r.Result != test.result || r.Code != test.again {
+				t.Errorf("release %+v", r)
+			}
+		})
+	}
+}
+
 // FuzzReadManifest: a manifest that is taken can be written down under a key of its own.
 func FuzzReadManifest(f *testing.F) {
 	f.Add(manifestOf(f, []byte("a"), []byte("b")))

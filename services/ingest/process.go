@@ -99,7 +99,11 @@ func (s *Service) admit(ctx context.Context, it item, info blob.Info, wrongClini
 	case isZIP(head), !dicom.IsPart10(head) && endsZIP(end):
 		return s.admitArchive(ctx, it, info)
 	}
-	return s.admitOne(ctx, it, it.inboxKey)
+	name := it.inboxKey
+	if it.member != "" { // a member of a ZIP that is released from quarantine
+		name = it.member
+	}
+	return s.admitOne(ctx, it, name)
 }
 
 // admitOne lets one file in that is no ZIP: a manifest by its name, or a picture.
