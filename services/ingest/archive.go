@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,18 +88,19 @@ func (m archiveMember) litter() (bool, error) {
 	switch {
 	case strings.HasSuffix(name, "/"):
 		return m.file.UncompressedSize64 == 0, nil
-	case base == "dicomdir":
-		return true, nil // DICOM, but a list of pictures
 	case strings.HasPrefix(name, "__MACOSX/"), strings.Contains(name, "/__MACOSX/"), strings.HasPrefix(base, "._"),
-		slices.Contains([]string{".ds_store", "thumbs.db", "desktop.ini"}, base):
-		picture, err := m.startsAsDICOM()
+		slices.Contains([]string{".ds_store", "thumbs.db", "desktop.ini", "dicomdir"}, base):
+		picture, err := m.startsAsPicture()
 		return !picture, err
 	}
 	return false, nil
 }
 
-// startsAsDICOM tells whether a member that can be read begins as a DICOM file does.
-func (m archiveMember) startsAsDICOM() (bool, error) {
+// directoryClass is the SOP class of a DICOMDIR: DICOM, but a list of pictures (PS3.4, I.4).
+const directoryClass = "1.2.840.10008.1.3.10"
+
+// startsAsPicture tells whether a member that can be read begins as a DICOM file does that is no DICOMDIR.
+func (m archiveMember) startsAsPicture() (bool, error) {
 	if m.code != "" {
 		return false, nil
 	}
@@ -107,11 +109,12 @@ func (m archiveMember) startsAsDICOM() (bool, error) {
 		return false, m.source.failure()
 	}
 	defer func() { _ = body.Close() }() // only read from
-	head := make([]byte, part10HeadBytes)
-	if _, err := io.ReadFull(body, head); err != nil {
-		return false, m.source.failure() // too short, or damaged
+	const metaBytes = 1024              // the SOP class stands behind the first few elements
+	head, err := io.ReadAll(io.LimitReader(body, metaBytes))
+	if err != nil {
+		return false, m.source.failure() // damaged
 	}
-	return dicom.IsPart10(head), nil
+	return dicom.IsPart10(head) && !bytes.Contains(head, []byte(directoryClass)), nil
 }
 
 // memberPath is a member's path as it is written down: UTF-8, without control characters, and not longer than anybody reads. What is
@@ -179,10 +182,10 @@ func (m archiveMember) extract(dir string) (*spool, error) {
 	body, err := m.file.Open()
 	if err == nil {
 		defer func() { _ = body.Close() }() // only read from
-		var bytes *spool
-		bytes, err = newSpool(dir, body, int64(m.file.UncompressedSize64))
+		var out *spool
+		out, err = newSpool(dir, body, int64(m.file.UncompressedSize64))
 		if err == nil || fault.Is(err, fault.Transient) {
-			return bytes, err // archive/zip has compared size and checksum
+			return out, err // archive/zip has compared size and checksum
 		}
 	}
 	if failure := m.source.failure(); failure != nil {
@@ -193,9 +196,9 @@ func (m archiveMember) extract(dir string) (*spool, error) {
 
 // extractRaw spools a member as it lies in the ZIP, as far as it is there.
 func (m archiveMember) extractRaw(dir string) (*spool, error) {
-	bytes, err := newSpool(dir, m.raw, m.raw.Size())
+	out, err := newSpool(dir, m.raw, m.raw.Size())
 	if err != nil {
 		return nil, fmt.Errorf("keeping a member as it lies in its ZIP: %w", err)
 	}
-	return bytes, nil
+	return out, nil
 }

@@ -18,6 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
@@ -238,7 +239,9 @@ func archiveCases(t testing.TB) []archiveCase {
 		{"names of odd bytes", archiveOf(t, "a\x00.dcm", a, "M\x81ller\xff.dcm", b, "a\x1b[31m\n", []byte("x")), 2, 0, []string{"not-dicom"}},
 		{"a name of 64 KB", archiveOf(t, long, a, "long/"+long[:math.MaxUint16-5], []byte("x")), 1, 0, []string{"not-dicom"}},
 		{"no name", archiveOf(t, "", a), 1, 0, nil},
-		{"pictures under names of litter", archiveOf(t, "__MACOSX/a.dcm", a, "._b.dcm", b, "Thumbs.db", c, "DICOMDIR", c, "__MACOSX/._c", []byte("x")), 3, 0, nil},
+		{"pictures under names of litter", archiveOf(t, "__MACOSX/a.dcm", a, "._b.dcm", b, "Thumbs.db", c, "__MACOSX/._c", []byte("x")), 3, 0, nil},
+		{"a picture called DICOMDIR, and one", archiveOf(t, "x/DICOMDIR", a, "DICOMDIR", bytes.Replace(b, []byte(dicom.ClassOphthalmic8Bit), []byte(directoryClass+strings.Repeat("\x00", len(dicom.ClassOphthalmic8Bit)-len(directoryClass))), 1),
+			"y/dicomdir", []byte("x")), 1, 0, nil},
 		{"a folder with content", bytes.ReplaceAll(pack(t, packed{name: "a.dcm", data: a}, packed{name: "b.dcm_", data: b}), []byte("b.dcm_"), []byte("b.dcm/")), 1, 0, []string{CodeMemberDamaged}},
 		{"a link", pack(t, packed{name: "a.dcm", data: a}, packed{name: "b.dcm", data: []byte("/etc/passwd"), mode: fs.ModeSymlink}), 1, 0, []string{"not-dicom"}},
 		{"one member damaged", flipped(t, three, 1), 2, 0, []string{CodeMemberDamaged}},
