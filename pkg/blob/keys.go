@@ -160,6 +160,20 @@ func DuplicateKey(clinic string, at time.Time, receipt string) (string, error) {
 	return "duplicates/" + clinic + "/" + at.UTC().Format(dayLayout) + "/" + receipt + ".json", nil
 }
 
+// ExpectedKey is where the archive bucket keeps what a manifest announces of a study (record.Expected). sha256 is the manifest's.
+func ExpectedKey(clinic, study, sha256 string) (string, error) {
+	if err := checkClinic(clinic); err != nil {
+		return "", err
+	}
+	if err := CheckUID("StudyInstanceUID", study); err != nil {
+		return "", err
+	}
+	if err := checkSHA("the manifest's SHA-256", sha256); err != nil {
+		return "", err
+	}
+	return "expected/" + clinic + "/" + study + "/" + sha256[:shaKeyDigits] + ".json", nil
+}
+
 // ResultPrefix is the folder, with its trailing slash, of one model's results for one image in the results bucket.
 func ResultPrefix(sop, sha256, modelSHA256 string) (string, error) {
 	if err := CheckUID("SOPInstanceUID", sop); err != nil {

@@ -31,6 +31,7 @@ func TestKeys(t *testing.T) {
 	}{
 		{"images/1.2/1.2.3/0123456789abcdef.dcm", func() (string, error) { return blob.ArchiveKey("1.2", "1.2.3", sha) }},
 		{"images/1.2/1.2.3/0123456789abcdef.json", func() (string, error) { return blob.InstanceKey("1.2", "1.2.3", sha) }},
+		{"expected/north/1.2/0123456789abcdef.json", func() (string, error) { return blob.ExpectedKey("north", "1.2", sha) }},
 		{"sops/1.2.3.json", func() (string, error) { return blob.SOPKey("1.2.3") }},
 		{"images/1.2.3/0123456789abcdef/fedcba987654/", func() (string, error) { return blob.ResultPrefix("1.2.3", sha, model) }},
 		{"duplicates/north/2026-02-28/r1.json", func() (string, error) { return blob.DuplicateKey("north", at, "r1") }},
@@ -49,6 +50,7 @@ func TestKeysRefuse(t *testing.T) {
 		for name, make := range map[string]func() (string, error){
 			"archive study": func() (string, error) { return blob.ArchiveKey(uid, "1.2.3", sha) },
 			"archive sop":   func() (string, error) { return blob.ArchiveKey("1.2", uid, sha) },
+			"expected":      func() (string, error) { return blob.ExpectedKey("north", uid, sha) },
 			"instance":      func() (string, error) { return blob.InstanceKey("1.2", uid, sha) },
 			"sop":           func() (string, error) { return blob.SOPKey(uid) },
 			"result":        func() (string, error) { return blob.ResultPrefix(uid, sha, model) },
@@ -63,6 +65,7 @@ func TestKeysRefuse(t *testing.T) {
 		"upper sha":   func() (string, error) { return blob.ArchiveKey("1.2", "1.2.3", strings.ToUpper(sha)) },
 		"model":       func() (string, error) { return blob.ResultPrefix("1.2", sha, "..") },
 		"clinic":      func() (string, error) { return blob.QuarantineKey("..", time.Now(), sha) },
+		"expected":    func() (string, error) { return blob.ExpectedKey("..", "1.2", sha) },
 		"receipt":     func() (string, error) { return blob.DuplicateKey("north", time.Now(), "../x") },
 		"patient key": func() (string, error) { return blob.ReportKey("a/b", "r", 1) },
 		"report id":   func() (string, error) { return blob.ReportKey("a", "", 1) },

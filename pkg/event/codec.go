@@ -20,6 +20,7 @@ const (
 	TypeImageSegmented = "image.segmented.v1"
 	TypeImageFailed    = "image.failed.v1"
 	TypeReportIssued   = "report.issued.v1"
+	TypeStudyExpected  = "study.expected.v1"
 
 	TypeQuarantineDecided  = "quarantine.decided.v1"
 	TypeQuarantineReleased = "quarantine.released.v1"

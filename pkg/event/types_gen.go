@@ -165,3 +165,15 @@ type ReportIssued struct {
 	// Version, from 1.
 	Version int `json:"version"`
 }
+
+// A manifest says which SOP instances a study has.
+type StudyExpected struct {
+	// Key of the document in the archive bucket.
+	ExpectedKey string `json:"expected_key"`
+
+	// How many.
+	Instances int `json:"instances"`
+
+	// DICOM UID.
+	StudyUID string `json:"study_uid"`
+}

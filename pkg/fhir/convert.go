@@ -120,6 +120,9 @@ func conclusion(r *record.Report) string {
 	if c.Rejected > 0 {
 		text += fmt.Sprintf(" Files of this study in quarantine: %d.", c.Rejected)
 	}
+	if n := len(r.Missing); n > 0 {
+		text += fmt.Sprintf(" Announced images that are not here as announced: %d.", n)
+	}
 	return text + " " + r.Notice
 }
 

@@ -162,6 +162,45 @@ type Duplicate struct {
 	Sha256 string `json:"sha256"`
 }
 
+// A manifest as it was taken in.
+type Expected struct {
+	// Clinic: first segment of the inbox key.
+	Clinic string `json:"clinic"`
+
+	// Where it lay.
+	InboxKey string `json:"inbox_key"`
+
+	// Each SOP instance once.
+	Instances []ExpectedInstance `json:"instances"`
+
+	// Id of this intake.
+	ReceiptID string `json:"receipt_id"`
+
+	// RFC 3339, UTC.
+	ReceivedAt time.Time `json:"received_at"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// SHA-256 of the manifest, lower-case hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// DICOM UID.
+	StudyUID string `json:"study_uid"`
+}
+
+// A SOP instance of the study and its file.
+type ExpectedInstance struct {
+	// SHA-256 of the whole file, lower-case hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// Bytes of the file.
+	SizeBytes int `json:"size_bytes"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
+}
+
 // An accepted image that could not be analysed.
 type Failure struct {
 	// Attempts made.
@@ -334,6 +373,18 @@ type Instance struct {
 
 	// DICOM UID.
 	TransferSyntaxUID string `json:"transfer_syntax_uid"`
+}
+
+// What a clinic sends as manifest.json: the SOP instances that a study has.
+type Manifest struct {
+	// Each SOP instance once.
+	Instances []ExpectedInstance `json:"instances"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// DICOM UID.
+	StudyUID string `json:"study_uid"`
 }
 
 // One measure. value is absent where absent_reason says why.
@@ -799,6 +850,10 @@ type Report struct {
 	// RFC 3339, UTC.
 	IssuedAt time.Time `json:"issued_at"`
 
+	// SOP instances that a manifest announces and that are not here as announced;
+	// absent if there are none.
+	Missing []ReportMissing `json:"missing,omitempty,omitzero"`
+
 	// What this report is and is not.
 	Notice string `json:"notice"`
 
@@ -907,6 +962,18 @@ type ReportImage struct {
 
 	// Warnings corresponds to the JSON schema field "warnings".
 	Warnings []Note `json:"warnings,omitempty,omitzero"`
+}
+
+// A SOP instance that was announced and is not here as announced.
+type ReportMissing struct {
+	// Stable code.
+	Code string `json:"code"`
+
+	// Reason corresponds to the JSON schema field "reason".
+	Reason string `json:"reason"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
 }
 
 // A file of this study that is in quarantine.

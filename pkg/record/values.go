@@ -91,6 +91,8 @@ const (
 	DecisionSchema   = "noctua.decision.v1"
 	ReleaseSchema    = "noctua.release.v1"
 	AuditSchema      = "noctua.audit.v1"
+	ManifestSchema   = "noctua.manifest.v1"
+	ExpectedSchema   = "noctua.expected.v1"
 )
 
 // String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.

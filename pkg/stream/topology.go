@@ -20,7 +20,7 @@ const (
 
 	ConsumerIngest  = "ingest"  // wake-ups of the inbox
 	ConsumerSegment = "segment" // accepted images
-	ConsumerReport  = "report"  // everything about images and quarantine
+	ConsumerReport  = "report"  // everything about images, studies and quarantine
 	ConsumerRelease = "release" // decisions about files in quarantine
 )
 
@@ -81,7 +81,7 @@ func DefaultTopology() Topology {
 		Consumers: []ConsumerSpec{
 			{Name: ConsumerIngest, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeInboxChanged, "*")}, AckAll: true, FromNow: true},
 			{Name: ConsumerSegment, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeImageAccepted, "*")}},
-			{Name: ConsumerReport, Stream: StreamMain, Subjects: []string{event.SubjectRoot + ".image.*.*", event.SubjectRoot + ".quarantine.*.*"}},
+			{Name: ConsumerReport, Stream: StreamMain, Subjects: []string{event.SubjectRoot + ".image.*.*", event.SubjectRoot + ".quarantine.*.*", event.SubjectRoot + ".study.*.*"}},
 			{Name: ConsumerRelease, Stream: StreamMain, Subjects: []string{event.Subject(event.TypeQuarantineDecided, "*")}},
 		},
 		ExcuseTTL: defaultMaxAge,

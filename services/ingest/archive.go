@@ -2,153 +2,164 @@ package ingest
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-const (
-	// maxDirectoryBytes bounds what is read to list a ZIP's members: 10,000 of them with long names take 3 MB, and the list
-	// of what fits into 16 MiB takes at most 150 MB of memory.
-	maxDirectoryBytes = 16 << 20
-	// maxRatio is the highest compression of a member larger than ratioFromBytes. A black uncompressed photograph reaches
-	// 1,000, but a photograph with a retina on it stays below 20.
-	maxRatio       = 200
-	ratioFromBytes = 1 << 20
-	// encryptedFlag is bit 0 of a member's flags (APPNOTE 4.4.4).
-	encryptedFlag = 1
-)
+// maxMemberBytes bounds what is written down of a member's path: a path may have 64 KiB.
+const maxMemberBytes = 512
 
 // isZIP tells whether a file that starts with head is a ZIP: with members, empty, or split.
 func isZIP(head []byte) bool {
-	return len(head) >= 4 && slices.Contains([]string{"PK\x03\x04", "PK\x05\x06", "PK\x07\x08"}, string(head[:4]))
+	return len(head) >= 4 && slices.Contains([]string{localSignature, endSignature, splitSignature}, string(head[:4]))
 }
 
-// admitArchive gives each member of a ZIP its own outcome, or refuses the whole ZIP if it cannot be trusted. Members are read
-// one after the other, and their paths are only written down, never used.
+// endsZIP tells whether a file that ends in end is a ZIP behind something else, such as the program that unpacks it.
+func endsZIP(end []byte) bool { return len(end) == endBytes && string(end[:4]) == endSignature }
+
+// admitArchive gives each member of a ZIP its own outcome. What is refused then is the ZIP itself: where none of its members can be
+// read for one and the same reason, or where it may hold more than can be listed. Members are read one after the other, and their
+// paths are only written down, never used.
 func (s *Service) admitArchive(ctx context.Context, it item, info blob.Info) (admission, error) {
-	members, code := s.openArchive(it.bytes)
+	list, code, err := listArchive(it.bytes.reader(), it.bytes.size, s.archiveLimits())
+	if err != nil {
+		return admission{}, err
+	}
 	if code != "" {
 		return it.refuse(code, "", record.Instance{}), nil
 	}
 	times := map[string]int{} // how often a path was there; at most MaxArchiveMembers
 	done := 0
-	for _, f := range members {
-		if litter(f.Name) {
+	for _, m := range list.members {
+		leaveOut, err := m.litter()
+		if err != nil {
+			return admission{}, err
+		}
+		if leaveOut {
 			s.deps.Logger.Info("a member of a ZIP is no picture by its name and is left out", "receipt", it.receipt)
 			continue
 		}
-		times[f.Name]++
-		identity := []string{f.Name}
-		if n := times[f.Name]; n > 1 {
+		times[m.file.Name]++
+		identity := []string{m.file.Name}
+		if n := times[m.file.Name]; n > 1 {
 			identity = append(identity, strconv.Itoa(n))
 		}
-		member := item{clinic: it.clinic, inboxKey: it.inboxKey, member: f.Name, receipt: receiptOf(info, identity...), dropped: it.dropped, notes: it.notes}
-		if err := s.processMember(ctx, member, f); err != nil {
+		member := item{clinic: it.clinic, inboxKey: it.inboxKey, member: memberPath(m.file.FileHeader), receipt: receiptOf(info, identity...), dropped: it.dropped, notes: it.notes}
+		if err := s.processMember(ctx, member, m); err != nil {
 			return admission{}, err
 		}
 		done++
 	}
-	if done == 0 {
+	s.deps.Logger.Info("a ZIP is taken apart", "receipt", it.receipt, "clinic", it.clinic, "members", done, "complete", !list.incomplete)
+	switch {
+	case list.incomplete:
+		return it.refuse(CodeArchiveIncomplete, strconv.Itoa(done)+" files of it were found", record.Instance{}), nil
+	case done == 0:
 		return it.refuse(CodeArchiveEmpty, "", record.Instance{}), nil
 	}
-	s.deps.Logger.Info("a ZIP is taken apart", "receipt", it.receipt, "clinic", it.clinic, "members", done)
 	return admission{result: record.ReleaseUnpacked}, nil
 }
 
-// openArchive lists a ZIP's members, or says why it is refused. All limits are checked on what the directory declares;
-// extraction then holds the members to it.
-func (s *Service) openArchive(bytes *spool) (members []*zip.File, code string) {
-	budget := &budgetReader{reader: bytes.reader(), left: maxDirectoryBytes}
-	archive, err := zip.NewReader(budget, bytes.size)
-	switch {
-	case budget.spent:
-		return nil, CodeArchiveTooLarge
-	case err != nil:
-		return nil, CodeArchiveDamaged
-	case len(archive.File) > s.config.MaxArchiveMembers:
-		return nil, CodeArchiveTooLarge
-	}
-	budget.left = int64(^uint64(0) >> 1) // the members' bytes are bounded by their own checks
-	total := uint64(0)
-	for _, f := range archive.File {
-		if f.Flags&encryptedFlag != 0 {
-			return nil, CodeArchiveEncrypted
-		}
-		if f.UncompressedSize64 > ratioFromBytes && f.UncompressedSize64/maxRatio > f.CompressedSize64 {
-			return nil, CodeArchiveBomb
-		}
-		if total += f.UncompressedSize64; total > uint64(s.config.MaxArchiveBytes) || total < f.UncompressedSize64 {
-			return nil, CodeArchiveTooLarge
-		}
-	}
-	return archive.File, ""
+func (s *Service) archiveLimits() archiveLimits {
+	return archiveLimits{members: s.config.MaxArchiveMembers, memberBytes: s.config.MaxObjectBytes, totalBytes: s.config.MaxArchiveBytes}
 }
 
-// budgetReader bounds how many bytes are read.
-type budgetReader struct {
-	reader io.ReaderAt
-	left   int64
-	spent  bool
-}
-
-func (b *budgetReader) ReadAt(p []byte, offset int64) (int, error) {
-	if int64(len(p)) > b.left {
-		b.spent = true
-		return 0, errOverLimit
-	}
-	b.left -= int64(len(p))
-	return b.reader.ReadAt(p, offset)
-}
-
-// litter tells whether a member is what operating systems and media put beside pictures.
-func litter(name string) bool {
-	name = strings.ReplaceAll(name, `\`, "/")
-	if strings.HasSuffix(name, "/") || strings.HasPrefix(name, "__MACOSX/") || strings.Contains(name, "/__MACOSX/") {
-		return true
-	}
+// litter tells whether a member is what operating systems and media put beside pictures: by its name, and not a picture under such
+// a name. Of directories, those with content are none.
+func (m archiveMember) litter() (bool, error) {
+	name := strings.ReplaceAll(m.file.Name, `\`, "/")
 	base := strings.ToLower(path.Base(name))
-	return strings.HasPrefix(base, "._") || slices.Contains([]string{".ds_store", "thumbs.db", "desktop.ini", "dicomdir"}, base)
+	switch {
+	case strings.HasSuffix(name, "/"):
+		return m.file.UncompressedSize64 == 0, nil
+	case strings.HasPrefix(name, "__MACOSX/"), strings.Contains(name, "/__MACOSX/"), strings.HasPrefix(base, "._"),
+		slices.Contains([]string{".ds_store", "thumbs.db", "desktop.ini", "dicomdir"}, base):
+		picture, err := m.startsAsPicture()
+		return !picture, err
+	}
+	return false, nil
+}
+
+// directoryClass is the SOP class of a DICOMDIR: DICOM, but a list of pictures (PS3.4, I.4).
+const directoryClass = "1.2.840.10008.1.3.10"
+
+// startsAsPicture tells whether a member that can be read begins as a DICOM file does that is no DICOMDIR.
+func (m archiveMember) startsAsPicture() (bool, error) {
+	if m.code != "" {
+		return false, nil
+	}
+	body, err := m.file.Open()
+	if err != nil {
+		return false, m.source.failure()
+	}
+	defer func() { _ = body.Close() }() // only read from
+	const metaBytes = 1024              // the SOP class stands behind the first few elements
+	head, err := io.ReadAll(io.LimitReader(body, metaBytes))
+	if err != nil {
+		return false, m.source.failure() // damaged
+	}
+	return dicom.IsPart10(head) && !bytes.Contains(head, []byte(directoryClass)), nil
+}
+
+// memberPath is a member's path as it is written down: UTF-8, without control characters, and not longer than anybody reads. What is
+// no UTF-8 is code page 437 (APPNOTE 6.3.10, D.1).
+func memberPath(h zip.FileHeader) string {
+	name := h.Name
+	if !utf8.ValidString(name) {
+		if decoded, err := charmap.CodePage437.NewDecoder().String(name); err == nil {
+			name = decoded
+		}
+	}
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(name, string(utf8.RuneError)))
+	if len(name) > maxMemberBytes {
+		name = strings.ToValidUTF8(name[:maxMemberBytes], "") + "…"
+	}
+	return name
 }
 
 // processMember brings one member to its outcome. A member that cannot be extracted goes to quarantine as it lies in the ZIP,
 // compressed: nothing is lost.
-func (s *Service) processMember(ctx context.Context, it item, f *zip.File) error {
-	code := ""
-	if f.UncompressedSize64 > uint64(s.config.MaxObjectBytes) {
-		code = CodeObjectTooLarge
-	} else {
-		bytes, err := s.extract(f)
+func (s *Service) processMember(ctx context.Context, it item, m archiveMember) (err error) {
+	code := m.code
+	if code == "" {
+		it.bytes, err = m.extract(s.config.SpoolDir)
 		switch {
 		case err == nil:
-			defer bytes.close()
-			it.bytes = bytes
-		case fault.Is(err, fault.Transient):
-			return err
-		default:
+		case errors.Is(err, errMember):
 			code = CodeMemberDamaged
+		default:
+			return err
 		}
 	}
 	if code != "" {
-		raw, err := f.OpenRaw()
-		if err != nil {
-			// Not even its place in the ZIP is right: what can be kept is that it was there.
-			raw = strings.NewReader("")
-		}
-		if it.bytes, err = newSpool(s.config.SpoolDir, raw, s.config.MaxObjectBytes); err != nil {
+		if it.bytes, err = m.extractRaw(s.config.SpoolDir); err != nil {
 			return err
 		}
 		defer it.bytes.close()
 		return s.settle(ctx, it, it.refuse(code, "", record.Instance{}))
 	}
+	defer it.bytes.close()
 	head, err := it.bytes.head(4)
 	if err != nil {
 		return err
@@ -156,7 +167,7 @@ func (s *Service) processMember(ctx context.Context, it item, f *zip.File) error
 	if isZIP(head) {
 		return s.settle(ctx, it, it.refuse(CodeArchiveNested, "", record.Instance{}))
 	}
-	outcome, err := s.admitFile(ctx, it)
+	outcome, err := s.admitOne(ctx, it, m.file.Name)
 	if err != nil {
 		return err
 	}
@@ -166,20 +177,28 @@ func (s *Service) processMember(ctx context.Context, it item, f *zip.File) error
 // errMember tells that a member does not hold what the directory declares.
 var errMember = errors.New("the member is damaged")
 
-// extract spools a member. Its size and checksum must be as declared.
-func (s *Service) extract(f *zip.File) (*spool, error) {
-	body, err := f.Open()
+// extract spools a member. Its size and checksum must be as declared: else errMember.
+func (m archiveMember) extract(dir string) (*spool, error) {
+	body, err := m.file.Open()
+	if err == nil {
+		defer func() { _ = body.Close() }() // only read from
+		var out *spool
+		out, err = newSpool(dir, body, int64(m.file.UncompressedSize64))
+		if err == nil || fault.Is(err, fault.Transient) {
+			return out, err // archive/zip has compared size and checksum
+		}
+	}
+	if failure := m.source.failure(); failure != nil {
+		return nil, failure
+	}
+	return nil, errMember
+}
+
+// extractRaw spools a member as it lies in the ZIP, as far as it is there.
+func (m archiveMember) extractRaw(dir string) (*spool, error) {
+	out, err := newSpool(dir, m.raw, m.raw.Size())
 	if err != nil {
-		return nil, errMember
+		return nil, fmt.Errorf("keeping a member as it lies in its ZIP: %w", err)
 	}
-	defer func() { _ = body.Close() }() // only read from
-	bytes, err := newSpool(s.config.SpoolDir, body, int64(f.UncompressedSize64))
-	if err != nil {
-		return nil, err
-	}
-	if uint64(bytes.size) != f.UncompressedSize64 {
-		bytes.close()
-		return nil, errMember
-	}
-	return bytes, nil
+	return out, nil
 }

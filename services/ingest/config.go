@@ -65,6 +65,9 @@ type Config struct {
 	ReconcileEvery time.Duration
 	// ReconcileAfter is how old an archived image must be to count as forgotten; default 2 min.
 	ReconcileAfter time.Duration
+	// ManifestDeadline is how long after a manifest was taken in a study none of whose pictures came is brought to quarantine;
+	// default 1 h.
+	ManifestDeadline time.Duration
 	// ModelSHA256 is the current model's hash: images without its result or failure are announced again. Empty: those without
 	// any model's.
 	ModelSHA256 string
@@ -92,7 +95,7 @@ func (c Config) Validate() error {
 		return fault.New(fault.Invalid, "config-invalid", "the site secret must have at least %d bytes, but has %d", minSecretBytes, len(c.SiteSecret))
 	case c.Workers < 0 || c.MaxObjectBytes < 0 || c.MaxArchiveBytes < 0 || c.MaxArchiveMembers < 0:
 		return fault.New(fault.Invalid, "config-invalid", "limits and numbers of workers must not be negative")
-	case c.ListEvery < 0 || c.ReconcileEvery < 0 || c.ReconcileAfter < 0 || c.StopGrace < 0:
+	case c.ListEvery < 0 || c.ReconcileEvery < 0 || c.ReconcileAfter < 0 || c.ManifestDeadline < 0 || c.StopGrace < 0:
 		return fault.New(fault.Invalid, "config-invalid", "times must not be negative")
 	case c.ModelSHA256 != "" && len(c.ModelSHA256) != 64:
 		return fault.New(fault.Invalid, "config-invalid", "the model's SHA-256 must have 64 hexadecimal digits, but has %d", len(c.ModelSHA256))
@@ -108,6 +111,7 @@ func (c Config) orDefaults() Config {
 	setDefault(&c.ListEvery, 5*time.Second)
 	setDefault(&c.ReconcileEvery, 5*time.Minute)
 	setDefault(&c.ReconcileAfter, 2*time.Minute)
+	setDefault(&c.ManifestDeadline, time.Hour)
 	setDefault(&c.StopGrace, 10*time.Second)
 	return c
 }

@@ -33,3 +33,15 @@ func (r *replacing) Get(ctx context.Context, bucket, key string) (io.ReadCloser,
 	}
 	return body, info, err
 }
+
+// interfering does something while an object is put.
+type interfering struct {
+	*world
+	during func(key string)
+}
+
+func (i *interfering) Put(ctx context.Context, bucket, key string, r io.Reader, size int64, opts blob.PutOptions) error {
+	err := i.world.Put(ctx, bucket, key, r, size, opts)
+	i.during(key)
+	return err
+}

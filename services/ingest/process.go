@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -86,14 +88,34 @@ func (s *Service) process(ctx context.Context, info blob.Info) error {
 // admit lets an object in, or says why not: one file, or a ZIP of them. info names the intake; wrongClinic is the code of a clinic
 // that is none.
 func (s *Service) admit(ctx context.Context, it item, info blob.Info, wrongClinic string) (admission, error) {
-	head, err := it.bytes.head(4)
+	head, err := it.bytes.head(part10HeadBytes)
+	if err != nil {
+		return admission{}, err
+	}
+	end, err := it.bytes.tail(endBytes)
 	switch {
 	case err != nil:
 		return admission{}, err
 	case wrongClinic != "":
 		return it.refuse(wrongClinic, "", record.Instance{}), nil
-	case isZIP(head):
+	case isZIP(head), !dicom.IsPart10(head) && endsZIP(end):
 		return s.admitArchive(ctx, it, info)
+	}
+	name := it.inboxKey
+	if it.member != "" { // a member of a ZIP that is released from quarantine
+		name = it.member
+	}
+	return s.admitOne(ctx, it, name)
+}
+
+// admitOne lets one file in that is no ZIP: a manifest by its name, or a picture.
+func (s *Service) admitOne(ctx context.Context, it item, name string) (admission, error) {
+	head, err := it.bytes.head(part10HeadBytes)
+	switch {
+	case err != nil:
+		return admission{}, err
+	case isManifest(name) && !dicom.IsPart10(head):
+		return s.admitManifest(ctx, it)
 	}
 	return s.admitFile(ctx, it)
 }
@@ -164,9 +186,21 @@ func (s *Service) admitFile(ctx context.Context, it item) (admission, error) {
 	return it.refuse(code, fault.SentenceOf(err), instance), nil
 }
 
+// part10HeadBytes are a preamble and DICM (PS3.10, 7.1).
+const part10HeadBytes = 128 + 4
+
 // judge reads a file. content is the hash of what makes the picture: its pixels; where they are not decoded, the pixel data or the
 // document as they are encoded; where there is neither, the whole file.
 func (s *Service) judge(ctx context.Context, it item) (instance record.Instance, content string, err error) {
+	head, err := it.bytes.head(part10HeadBytes)
+	if err != nil {
+		return record.Instance{}, "", err
+	}
+	if !dicom.IsPart10(head) {
+		// Said here, since a child that was given a bad file is ended: thousands of such members of a ZIP would start thousands.
+		_, err := dicom.Open(bytes.NewReader(head), int64(len(head)), dicom.Limits{})
+		return record.Instance{}, "", err
+	}
 	file, err := s.deps.Files.Read(ctx, it.bytes.file, it.bytes.size, isolated.Judgement)
 	if err != nil {
 		return record.Instance{}, "", err

@@ -10,19 +10,27 @@ import (
 
 // Codes of refusals that are ingest's own; the others are those of pkg/dicom and dicom/pixel.
 const (
-	CodeClinicMissing    = "clinic-missing"
-	CodeClinicInvalid    = "clinic-invalid"
-	CodeObjectTooLarge   = "object-too-large"
-	CodeIdentity         = "identity-conflict"
-	CodeProcessing       = "processing-failed"
-	CodeArchiveDamaged   = "archive-damaged"
-	CodeArchiveEmpty     = "archive-empty"
-	CodeArchiveEncrypted = "archive-encrypted"
-	CodeArchiveTooLarge  = "archive-too-large"
-	CodeArchiveBomb      = "archive-bomb"
-	CodeArchiveNested    = "archive-nested"
-	CodeMemberDamaged    = "archive-member-damaged"
-	CodeBytesMissing     = "quarantine-bytes-missing"
+	CodeClinicMissing     = "clinic-missing"
+	CodeClinicInvalid     = "clinic-invalid"
+	CodeObjectTooLarge    = "object-too-large"
+	CodeIdentity          = "identity-conflict"
+	CodeProcessing        = "processing-failed"
+	CodeArchiveDamaged    = "archive-damaged"
+	CodeArchiveEmpty      = "archive-empty"
+	CodeArchiveEncrypted  = "archive-encrypted"
+	CodeArchiveTooLarge   = "archive-too-large"
+	CodeArchiveBomb       = "archive-bomb"
+	CodeArchiveNested     = "archive-nested"
+	CodeArchiveSplit      = "archive-split"
+	CodeArchiveIncomplete = "archive-incomplete"
+	CodeMemberDamaged     = "archive-member-damaged"
+	CodeMemberOverlap     = "archive-member-overlap"
+	CodeMemberEncrypted   = "archive-member-encrypted"
+	CodeMemberBomb        = "archive-member-bomb"
+	CodeMemberMethod      = "archive-member-method"
+	CodeManifestInvalid   = "manifest-invalid"
+	CodeManifestUnmet     = "manifest-unmet"
+	CodeBytesMissing      = "quarantine-bytes-missing"
 )
 
 // reason is what the people at a clinic read.
@@ -68,6 +76,12 @@ func reasonOf(code string) (r reason, known bool) {
 	case CodeBytesMissing:
 		return reason{"The file that was to be released is not in the quarantine bucket any more, or is another one.",
 			"Send the file again. Tell whoever looks after the storage: Noctua never removes files from quarantine."}, true
+	case CodeManifestInvalid:
+		return reason{"This file is called manifest.json, but is not a manifest that Noctua can read.",
+			"Correct it as docs/operations.md describes it, or leave it out, and send it again. The pictures of its study are not affected."}, true
+	case CodeManifestUnmet:
+		return reason{"This manifest announces a study, but none of its pictures came.",
+			"Find out at the camera or archive why the study was not sent, and send it. If it is not to come any more, discard this entry."}, true
 
 	case CodeArchiveDamaged:
 		return reason{"The ZIP is damaged or incomplete.", sendAgain}, true
@@ -76,13 +90,27 @@ func reasonOf(code string) (r reason, known bool) {
 	case CodeArchiveEncrypted:
 		return reason{"The ZIP is protected by a password.", sendUnzipped}, true
 	case CodeArchiveTooLarge:
-		return reason{"The ZIP holds too many files, or files that are too large together.", "Split it into several ZIPs."}, true
+		return reason{"The ZIP holds too many files, or files that are too large together. None of them was taken.", "Split it into several ZIPs."}, true
 	case CodeArchiveBomb:
 		return reason{"The ZIP would grow to a size that pictures never have.", sendUnzipped}, true
 	case CodeArchiveNested:
 		return reason{"The ZIP holds another ZIP.", "Unpack the inner ZIP and send its pictures."}, true
+	case CodeArchiveSplit:
+		return reason{"This is one part of a ZIP that was packed in several parts.", "Pack the pictures into one ZIP, or into several that are each complete, and send them again."}, true
+	case CodeArchiveIncomplete:
+		return reason{"The ZIP is damaged or cut off. The files in it that could be found were taken; others may be missing.",
+			"Pack the pictures again and send the new ZIP. Pictures that were taken already do no harm."}, true
 	case CodeMemberDamaged:
 		return reason{"This file inside the ZIP is damaged; the other files of the ZIP are not affected.", "Send this file again."}, true
+	case CodeMemberOverlap:
+		return reason{"This file inside the ZIP lies on top of another one, as no packing program leaves it; the ZIP may be damaged, or meant to do harm.", sendUnzipped}, true
+	case CodeMemberEncrypted:
+		return reason{"This file inside the ZIP is protected by a password; the files without one are not affected.", sendUnzipped}, true
+	case CodeMemberBomb:
+		return reason{"This file inside the ZIP would grow to a size that pictures never have; the other files of the ZIP are not affected.", "If it is a picture, send it by itself, without a ZIP."}, true
+	case CodeMemberMethod:
+		return reason{"This file inside the ZIP is packed in a way that Noctua does not read; the other files of the ZIP are not affected.",
+			"Send this file by itself, or pack it as a plain ZIP (method Deflate)."}, true
 
 	case dicom.CodeNotDICOM:
 		return reason{"This is not a DICOM file.", "Export the picture as DICOM and send it again. If it is no picture, nothing needs to be done."}, true

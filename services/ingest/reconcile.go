@@ -13,8 +13,8 @@ import (
 // maxFinished bounds the memory of images known to have a result: 1 Mi × 16 bytes and their map. Beyond, it starts anew.
 const maxFinished = 1 << 20
 
-// reconcileForever searches the quarantine for forgotten releases and the archive for forgotten images, at the start and every
-// Config.ReconcileEvery.
+// reconcileForever searches the quarantine for forgotten releases, and the archive for manifests whose study did not come and for
+// forgotten images, at the start and every Config.ReconcileEvery.
 func (s *Service) reconcileForever(ctx context.Context) {
 	for {
 		released, err := s.reconcileQuarantine(ctx)
@@ -25,6 +25,15 @@ func (s *Service) reconcileForever(ctx context.Context) {
 			s.deps.Logger.Warn("forgotten releases from quarantine could not be searched for; trying again later", "code", fault.CodeOf(err), "error", err)
 		case released > 0:
 			s.deps.Logger.Info("forgotten releases from quarantine were carried out", "files", released)
+		}
+		unmet, err := s.reconcileManifests(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.deps.Logger.Warn("manifests whose study did not come could not be searched for; trying again later", "code", fault.CodeOf(err), "error", err)
+		case unmet > 0:
+			s.deps.Logger.Info("manifests whose study did not come are in quarantine", "manifests", unmet)
 		}
 		announced, err := 0, error(nil)
 		if s.deps.Lag != nil {

@@ -86,5 +86,14 @@ func (s *spool) head(n int) ([]byte, error) {
 	return b, nil
 }
 
+// tail returns up to n last bytes.
+func (s *spool) tail(n int) ([]byte, error) {
+	b := make([]byte, min(int64(n), s.size))
+	if _, err := s.file.ReadAt(b, s.size-int64(len(b))); err != nil {
+		return nil, fault.Wrap(fault.Transient, "spool-failed", err, "a temporary file cannot be read")
+	}
+	return b, nil
+}
+
 // close lets the bytes go.
 func (s *spool) close() { _ = s.file.Close() } // the file has no name any more; nothing can be lost

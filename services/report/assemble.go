@@ -28,7 +28,7 @@ type part struct {
 
 // assemble makes the content of a report: everything but version, status and times of issue. It is pure: the same parts in any
 // order give the same content.
-func assemble(study store.Study, parts []part, rejected []store.Rejected, codeVersion string) *record.Report {
+func assemble(study store.Study, parts []part, rejected []store.Rejected, expected []store.ExpectedInstance, codeVersion string) *record.Report {
 	r := &record.Report{
 		Schema: record.ReportSchema, ReportID: study.ReportID, Clinic: study.Clinic, StudyUID: study.StudyUID,
 		Images: []record.ReportImage{}, Rejected: []record.ReportRejected{}, CodeVersion: codeVersion, Notice: notice,
@@ -64,8 +64,35 @@ func assemble(study store.Study, parts []part, rejected []store.Rejected, codeVe
 		r.Rejected = append(r.Rejected, record.ReportRejected{Code: finding.Code, Reason: finding.Reason, Sha256: q.Document.Sha256,
 			SOPUID: q.Document.SOPUID, QuarantineKey: strings.TrimSuffix(q.DocumentKey, documentSuffix)})
 	}
+	r.Missing = missing(study, expected)
 	r.Counts.Images, r.Counts.Rejected = len(r.Images), len(r.Rejected)
 	return r
+}
+
+// Codes of announced instances that are not here as announced.
+const (
+	awaitedCode = "instance-awaited"
+	missingCode = "instance-missing"
+	differsCode = "instance-differs"
+)
+
+// missing lists what a manifest announces and what is not here as announced.
+func missing(study store.Study, expected []store.ExpectedInstance) (list []record.ReportMissing) {
+	for _, i := range expected {
+		m := record.ReportMissing{SOPUID: i.SOPUID}
+		switch {
+		case i.Arrival == store.Arrived:
+			continue
+		case i.Arrival == store.ArrivedOtherwise:
+			m.Code, m.Reason = differsCode, "This picture came with other content than was announced: it was changed or damaged on its way. Compare it with the one at the camera."
+		case study.Awaiting():
+			m.Code, m.Reason = awaitedCode, "This picture was announced and has not come yet."
+		default:
+			m.Code, m.Reason = missingCode, "This picture was announced and did not come. Send it again; the report will then be amended."
+		}
+		list = append(list, m)
+	}
+	return list
 }
 
 // eyeOrder puts the right eye first, as people write OD and OS.
@@ -178,7 +205,8 @@ const (
 
 // decide compares assembled content with the newest version (nil: none) and chooses the status of a new version.
 func decide(prev, next *record.Report, study store.Study, at time.Time, quiet time.Duration) (decision, record.ReportStatus, error) {
-	isQuiet := next.Counts.Pending == 0 && !at.Before(study.ChangedAt.Add(quiet))
+	// A manifest says what there is: then nothing is guessed from silence.
+	isQuiet := next.Counts.Pending == 0 && !study.Awaiting() && (study.Expected > 0 || !at.Before(study.ChangedAt.Add(quiet)))
 	settled := record.Preliminary
 	if isQuiet {
 		settled = record.Final

@@ -33,7 +33,7 @@ func (s *Service) handle(ctx context.Context, e event.Envelope) error {
 		return err
 	}
 	if kind == "" {
-		return nil // an event that says nothing about images
+		return nil // an event that says nothing about images or studies
 	}
 	unknown, err := s.deps.Store.Unknown(ctx, kind, []string{key})
 	if err != nil || len(unknown) == 0 {
@@ -71,6 +71,9 @@ func documentOf(e event.Envelope) (store.Kind, string, error) {
 	case event.TypeQuarantineReleased:
 		data, err := event.DataOf[event.QuarantineReleased](e, e.Type)
 		return store.KindRuling, blob.QuarantineDocument{Key: data.QuarantineKey, Kind: blob.QuarantineRelease, Number: data.Number}.DocumentKey(), err
+	case event.TypeStudyExpected:
+		data, err := event.DataOf[event.StudyExpected](e, e.Type)
+		return store.KindExpected, data.ExpectedKey, err
 	case event.TypeImageDuplicate:
 		data, err := event.DataOf[event.ImageDuplicate](e, e.Type)
 		return store.KindDuplicate, data.ReceiptKey, err
@@ -94,7 +97,7 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 		return s.deps.Store.PutRejected(ctx, history, s.deps.Clock())
 	}
 	bucket := map[store.Kind]string{
-		store.KindInstance: buckets.Archive, store.KindDuplicate: buckets.Archive, store.KindOutcome: buckets.Results,
+		store.KindInstance: buckets.Archive, store.KindDuplicate: buckets.Archive, store.KindExpected: buckets.Archive, store.KindOutcome: buckets.Results,
 		store.KindReport: buckets.Reports,
 	}[kind]
 	raw, err := s.deps.Blob.GetBytes(ctx, bucket, key, documentLimit)
@@ -119,6 +122,16 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 			return fmt.Errorf("reading %s: %w", key, err)
 		}
 		return s.deps.Store.PutOutcome(ctx, outcome, at)
+	case store.KindExpected:
+		doc, err := record.Decode[record.Expected](record.ExpectedSchema, raw)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", key, err)
+		}
+		x := store.Expectation{DocumentKey: key, Clinic: doc.Clinic, StudyUID: doc.StudyUID, ReceivedAt: doc.ReceivedAt}
+		for _, i := range doc.Instances {
+			x.Instances = append(x.Instances, store.ExpectedInstance{SOPUID: i.SOPUID, Sha256: i.Sha256})
+		}
+		return s.deps.Store.PutExpectation(ctx, x, at)
 	case store.KindDuplicate:
 		doc, err := record.Decode[record.Duplicate](record.DuplicateSchema, raw)
 		if err != nil {

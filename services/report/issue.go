@@ -223,7 +223,11 @@ func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record
 	if err != nil {
 		return nil, err
 	}
-	return assemble(study, parts, rejected, s.cfg.Version), nil
+	expected, err := s.deps.Store.ExpectedOf(ctx, study.Clinic, study.StudyUID)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(study, parts, rejected, expected, s.cfg.Version), nil
 }
 
 func (s *Service) readPart(ctx context.Context, img store.Image) (part, error) {

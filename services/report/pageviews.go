@@ -146,7 +146,7 @@ func patientLine(doc *record.Report, updated time.Time) web.PatientLine {
 	for _, remark := range []struct {
 		n    int
 		text string
-	}{{doc.Counts.Pending, "pending"}, {doc.Counts.Ungradable, "ungradable"}, {doc.Counts.Failed, "failed"}, {doc.Counts.Rejected, "in quarantine"}, {doc.Counts.NotAnalysed, "not analysed"}} {
+	}{{doc.Counts.Pending, "pending"}, {doc.Counts.Ungradable, "ungradable"}, {doc.Counts.Failed, "failed"}, {doc.Counts.Rejected, "in quarantine"}, {len(doc.Missing), "not as announced"}, {doc.Counts.NotAnalysed, "not analysed"}} {
 		if remark.n > 0 {
 			line.Remarks = append(line.Remarks, fmt.Sprintf("%d %s", remark.n, remark.text))
 		}
@@ -177,6 +177,9 @@ func patientView(doc *record.Report) web.PatientView {
 		default:
 			v.Others = append(v.Others, view)
 		}
+	}
+	for _, m := range doc.Missing {
+		v.Missing = append(v.Missing, web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID})
 	}
 	for _, r := range doc.Rejected {
 		v.Problems = append(v.Problems, web.Problem{Code: r.Code, Reason: r.Reason})

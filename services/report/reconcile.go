@@ -44,6 +44,7 @@ func (s *Service) listings() []listing {
 		{store.KindRuling, b.Quarantine, "", func(key string) bool {
 			return quarantineKind(key) == blob.QuarantineDecision || quarantineKind(key) == blob.QuarantineRelease
 		}},
+		{store.KindExpected, b.Archive, "expected/", isDocument},
 		{store.KindDuplicate, b.Archive, "duplicates/", isDocument},
 		{store.KindReport, b.Reports, "patients/", func(key string) bool { return path.Base(key) == "report.json" }},
 	}

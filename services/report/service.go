@@ -72,8 +72,10 @@ type Config struct {
 	Token string
 	// PublicURL is how readers reach the service, for absolute links; empty: as the request says.
 	PublicURL string
-	// QuietPeriod after which a report with nothing pending is final. Default 30 s.
+	// QuietPeriod after which a report with nothing pending is final, where no manifest says what the study has. Default 30 s.
 	QuietPeriod time.Duration
+	// ManifestDeadline is how long after a manifest what it announces is waited for; then the report says what is missing. Default 1 h.
+	ManifestDeadline time.Duration
 	// Debounce is the longest that a change waits for company before a preliminary version is issued. Default 2 s.
 	Debounce time.Duration
 	// ReconcileEvery is the pause between reconciliations with the buckets. Default 5 min.
@@ -94,6 +96,7 @@ type Config struct {
 func (c Config) WithDefaults() Config {
 	set(&c.Listen, "127.0.0.1:8421")
 	set(&c.QuietPeriod, 30*time.Second)
+	set(&c.ManifestDeadline, time.Hour)
 	set(&c.Debounce, 2*time.Second)
 	set(&c.ReconcileEvery, 5*time.Minute)
 	set(&c.Issuers, 4)
@@ -121,8 +124,8 @@ func (c Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fault.Wrap(fault.Invalid, "config-listen", err, "the listening address %q should be host:port, e.g. 127.0.0.1:8421", c.Listen)
 	}
-	if c.QuietPeriod <= 0 || c.Debounce <= 0 || c.ReconcileEvery <= 0 {
-		return fault.New(fault.Invalid, "config-times", "quiet period, debounce and reconciliation pause must be above zero, e.g. 30s, 2s and 5m")
+	if c.QuietPeriod <= 0 || c.ManifestDeadline <= 0 || c.Debounce <= 0 || c.ReconcileEvery <= 0 {
+		return fault.New(fault.Invalid, "config-times", "quiet period, manifest deadline, debounce and reconciliation pause must be above zero, e.g. 30s, 1h, 2s and 5m")
 	}
 	if c.Issuers < 1 || c.Decoders < 1 || c.PictureCacheBytes < 0 {
 		return fault.New(fault.Invalid, "config-limits", "issuers and decoders must be at least 1, the picture cache not below 0")
@@ -133,7 +136,7 @@ func (c Config) Validate() error {
 // StoreTiming is the timing that the index is to be opened with.
 func (c Config) StoreTiming() store.Timing {
 	c = c.WithDefaults()
-	return store.Timing{Settle: c.Debounce / 4, Debounce: c.Debounce, Quiet: c.QuietPeriod}
+	return store.Timing{Settle: c.Debounce / 4, Debounce: c.Debounce, Quiet: c.QuietPeriod, Await: c.ManifestDeadline}
 }
 
 // Service is the report service.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/test/servers"
 )
@@ -47,7 +48,7 @@ func startCluster(t *testing.T) *cluster {
 	}
 	// One address by environment, the rest by flag or configuration file: all three ways work.
 	config := filepath.Join(c.dir, "noctua.yaml")
-	text := fmt.Sprintf("nats_url: %s\nquiet-period: 2s\n", c.nats.URL)
+	text := fmt.Sprintf("nats_url: %s\nquiet-period: 2s\nwatch:\n  - north=%s\nwatch-settle: 500ms\n", c.nats.URL, c.share())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +61,9 @@ func startCluster(t *testing.T) *cluster {
 	}
 	return c
 }
+
+// share is the folder that ingest watches; it is not there at the start.
+func (c *cluster) share() string { return filepath.Join(c.dir, "share") }
 
 // start starts a service and waits until it is ready.
 func (c *cluster) start(args ...string) *process {
@@ -114,6 +118,29 @@ func TestNightInThreeProcesses(t *testing.T) {
 	c.ingest.stop()
 	c.segment.stop()
 	c.report.stop()
+}
+
+// TestShareInThreeProcesses: a share that comes after the start is watched by noctua ingest.
+func TestShareInThreeProcesses(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	folder := filepath.Join(c.share(), "2026-11-25")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "1.dcm"), dicomtest.Native().Encode(false), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, nightTimeout, "a report", func() error {
+		if s := c.status(); s.Done+s.Failed != 1 || s.Received != 1 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
+		t.Errorf("the share still holds %v, %v", left, err)
+	}
+	c.ingest.stop()
 }
 
 // TestServiceWithoutServersSaysSo checks the messages and exit codes of wrong configurations.

@@ -51,6 +51,10 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	if c.Data, err = filepath.Abs(c.Data); err != nil {
 		return fmt.Errorf("finding the data folder: %w", err)
 	}
+	watched, err := c.folders(c.Data)
+	if err != nil {
+		return err
+	}
 	model, err := chooseModel(c.Data, c.Model)
 	if err != nil {
 		return err
@@ -90,14 +94,14 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 	defer b.close()
 	modelSHA := engine.Model().Manifest.Sha256
-	cfg := c.reportFlags.config(keys.APIToken)
+	cfg := c.reportFlags.config(keys.APIToken, c.manifestFlags)
 	index, db, err := openIndex(inv.ctx, filepath.Join(c.Data, indexFile), store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, listener, engine, index, cfg, keys)
+	services, err := c.services(b, listener, watched, engine, index, cfg, keys)
 	if err != nil {
 		return err
 	}
@@ -141,8 +145,8 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 	return nil, nil, err
 }
 
-// services builds the three services and the watcher of the drop folder.
-func (c *runCommand) services(b *backbone, listener net.Listener, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
+// services builds the three services and the watchers of the drop folder and of others.
+func (c *runCommand) services(b *backbone, listener net.Listener, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
 	services, err := newIngest(b, c.ingestFlags, listener, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
@@ -155,13 +159,24 @@ func (c *runCommand) services(b *backbone, listener net.Listener, engine *segmen
 	if err != nil {
 		return nil, err
 	}
+	watchers, components, err := newWatchers(b, watched)
+	if err != nil {
+		return nil, err
+	}
+	services = append(services, components...)
 	workers, err := newSegment(b, engine, c.judgement())
 	if err != nil {
 		return nil, err
 	}
 	reports, err := report.New(report.Deps{
 		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
-		Upstream: func(context.Context) (int, error) { return watcher.Waiting() },
+		Upstream: func(context.Context) (int, error) {
+			waiting, err := watcher.Waiting()
+			for _, w := range watchers {
+				waiting += w.Pending()
+			}
+			return waiting, err
+		},
 	}, cfg)
 	if err != nil {
 		return nil, err
@@ -201,7 +216,7 @@ Noctua %s is ready (%.1f s). It is a screening aid and makes no diagnosis.
   S3 inbox      %s   bucket %s   access key %s
                 upload a folder:
                 AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s AWS_DEFAULT_REGION=%s aws --endpoint-url %s s3 cp --recursive FOLDER s3://%s/CLINIC/
-%s  Or            %s submit FOLDER --clinic CLINIC --data %s
+%s%s  Or            %s submit FOLDER --clinic CLINIC --data %s
                 %s demo --data %s      (synthetic patients, to look around)
 
 Stop with Ctrl-C; the next start on %s carries on.
@@ -210,7 +225,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		c.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.watchFlags.announcement(), c.dicomFlags.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

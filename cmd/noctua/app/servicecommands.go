@@ -66,6 +66,10 @@ type ingestCommand struct {
 // Run runs until the process is told to stop.
 func (c *ingestCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
+	watched, err := c.folders("")
+	if err != nil {
+		return err
+	}
 	listener, err := c.listen(inv.ctx)
 	if err != nil {
 		return err
@@ -88,6 +92,11 @@ func (c *ingestCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
+	_, watchers, err := newWatchers(b, watched)
+	if err != nil {
+		return err
+	}
+	services = append(services, watchers...)
 	if err := ready(inv, "ingest", started); err != nil {
 		return err
 	}
@@ -128,6 +137,7 @@ func (c *segmentCommand) Run(inv *invocation) (err error) {
 type reportCommand struct {
 	externalFlags    `embed:""`
 	reportFlags      `embed:""`
+	manifestFlags    `embed:""`
 	Database         string `help:"SQLite file of the report index; it can be rebuilt from the buckets." default:"./noctua-index.sqlite" env:"NOCTUA_DATABASE" placeholder:"FILE"`
 	Model            string `help:"Folder of the model whose results count, if not the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
 	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
@@ -165,7 +175,7 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 			return err
 		}
 	}
-	cfg := c.reportFlags.config(token)
+	cfg := c.reportFlags.config(token, c.manifestFlags)
 	index, db, err := openIndex(inv.ctx, c.Database, store.Config{ModelSHA: model.Manifest.Sha256, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err

@@ -26,7 +26,14 @@ func runAll(ctx context.Context, logger *slog.Logger, parts ...lifecycle.Compone
 type ingestFlags struct {
 	IngestWorkers int           `help:"Objects handled at a time." default:"2" env:"NOCTUA_INGEST_WORKERS"`
 	ListEvery     time.Duration `help:"How often the inbox is listed when nothing wakes the intake." default:"5s" env:"NOCTUA_LIST_EVERY"`
+	watchFlags    `embed:""`
+	manifestFlags `embed:""`
 	dicomFlags    `embed:""`
+}
+
+// manifestFlags configure what intake and reports do with manifests.
+type manifestFlags struct {
+	ManifestDeadline time.Duration `help:"How long the pictures that a manifest announces are waited for." default:"1h" env:"NOCTUA_MANIFEST_DEADLINE"`
 }
 
 // newIngest builds the intake, what wakes it, and the DICOM receiver where listener is not nil.
@@ -38,7 +45,7 @@ func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, mo
 			lag, err := b.conn.Lag(ctx, stream.ConsumerSegment)
 			return lag.Pending + lag.AckPending, err
 		},
-	}, ingest.Config{SiteSecret: []byte(siteSecret), Workers: f.IngestWorkers, ListEvery: f.ListEvery, ModelSHA256: modelSHA256})
+	}, ingest.Config{SiteSecret: []byte(siteSecret), Workers: f.IngestWorkers, ListEvery: f.ListEvery, ManifestDeadline: f.ManifestDeadline, ModelSHA256: modelSHA256})
 	if err != nil {
 		return nil, err
 	}
@@ -97,11 +104,13 @@ type reportFlags struct {
 	Listen      string        `help:"Address of the page, the API and FHIR." default:"127.0.0.1:8420" env:"NOCTUA_LISTEN"`
 	Insecure    bool          `help:"Allow listening beyond this machine without TLS." env:"NOCTUA_INSECURE"`
 	PublicURL   string        `name:"public-url" help:"How readers reach the page, for absolute links." env:"NOCTUA_PUBLIC_URL" placeholder:"URL"`
-	QuietPeriod time.Duration `help:"A report with nothing pending is final after this long without a change." default:"30s" env:"NOCTUA_QUIET_PERIOD"`
+	QuietPeriod time.Duration `help:"A report with nothing pending is final after this long without a change, where no manifest says what its study has." default:"30s" env:"NOCTUA_QUIET_PERIOD"`
 }
 
-func (f reportFlags) config(token string) report.Config {
-	return report.Config{Listen: f.Listen, Token: token, PublicURL: f.PublicURL, QuietPeriod: f.QuietPeriod, Version: codeVersion()}
+func (f reportFlags) config(token string, manifests manifestFlags) report.Config {
+	return report.Config{
+		Listen: f.Listen, Token: token, PublicURL: f.PublicURL, QuietPeriod: f.QuietPeriod, ManifestDeadline: manifests.ManifestDeadline, Version: codeVersion(),
+	}
 }
 
 // photo decodes a DICOM object for viewing.

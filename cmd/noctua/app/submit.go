@@ -22,6 +22,7 @@ import (
 type submitCommand struct {
 	clientFlags `embed:""`
 	Clinic      string   `help:"Clinic that the files come from: letters, digits, - and _." required:"" env:"NOCTUA_CLINIC"`
+	Manifest    bool     `help:"Announce the pictures of each study by a manifest, so that its report is final as soon as all have an outcome."`
 	Parallel    int      `help:"Uploads at a time." default:"4"`
 	Paths       []string `arg:"" help:"Files and folders." name:"path"`
 }
@@ -50,6 +51,21 @@ func (c *submitCommand) Run(inv *invocation) error {
 		return err
 	}
 	started := time.Now()
+	if c.Manifest {
+		dir, err := os.MkdirTemp("", "noctua-manifests-")
+		if err != nil {
+			return fmt.Errorf("making a folder for manifests: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // holds no patient data
+		a, err := announce(inv.ctx, dir, files)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(inv.out, "%d picture(s) of %d study(ies) are announced; %d other file(s) are not.\n", a.instances, len(a.manifests), a.left); err != nil {
+			return err
+		}
+		files = append(a.manifests, files...)
+	}
 	total, err := noctua.upload(inv.ctx, inv.err, c.Clinic, c.Parallel, files)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ const (
 	KindRejected  Kind = "rejected"
 	KindDuplicate Kind = "duplicate"
 	KindReport    Kind = "report"
+	KindExpected  Kind = "expected"
 	KindRuling    Kind = "ruling" // a decision about a file in quarantine, or what became of its release
 )
 
@@ -34,6 +35,8 @@ func keyColumn(kind Kind) (table, column string, err error) {
 		return "rejected", "document_key", nil
 	case KindDuplicate:
 		return "duplicates", "document_key", nil
+	case KindExpected:
+		return "expectations", "document_key", nil
 	case KindRuling:
 		return "rulings", "document_key", nil
 	case KindReport:

@@ -13,7 +13,7 @@ import (
 )
 
 // PutRejected adds a quarantined file with its history, or brings in what is new of its history; a second time it changes nothing.
-// Reports of the same study at the same clinic become due, since they name it.
+// Reports of the same study at the same clinic become due, since they name it, and those of a study that announces it.
 func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Time) error {
 	document, err := json.Marshal(h.Document)
 	if err != nil {
@@ -34,9 +34,10 @@ func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Tim
 	key := blob.QuarantineDocument{Key: h.Key, Kind: blob.QuarantineReason}.DocumentKey()
 	d := h.Document
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, received_ms, document, state, steps, rulings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, sop_uid, sha256, received_ms, document, state, steps, rulings)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (document_key) DO UPDATE SET state = excluded.state, steps = excluded.steps, rulings = excluded.rulings
-			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, d.Code, d.StudyUID, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
+			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, d.Code, d.StudyUID, d.SOPUID, d.Sha256, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
 		if err != nil || n == 0 {
 			return err
 		}
@@ -45,20 +46,10 @@ func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Tim
 				return err
 			}
 		}
-		if d.StudyUID == "" {
-			return nil
-		}
-		rows, err := tx.query(`SELECT report_id FROM studies WHERE study_uid = ? AND clinic = ?`, d.StudyUID, d.Clinic)
-		touched, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { err = r.Scan(&id); return id, err })
-		if err != nil {
-			return err
-		}
-		for _, id := range touched {
-			if err := tx.touch(id, at, s.cfg.Timing); err != nil {
-				return err
-			}
-		}
-		return nil
+		// A file that does not say its study may be one that a manifest announces.
+		return tx.touchAll(`SELECT report_id FROM studies WHERE clinic = ? AND (study_uid = ? AND study_uid <> '' OR study_uid IN
+			(SELECT x.study_uid FROM expectations x JOIN expected e ON e.document_key = x.document_key WHERE x.clinic = ? AND e.sha256 = ? AND e.sha256 <> ''))`,
+			at, s.cfg.Timing, d.Clinic, d.StudyUID, d.Clinic, d.Sha256)
 	})
 }
 
@@ -166,6 +157,7 @@ type Contents struct {
 	Reports    []Report
 	Patients   []Patient
 	Outcomes   []Outcome
+	Expected   []ExpectedInstance // of all studies, as their newest manifests announce them
 }
 
 // Contents reads the whole index, each part ordered by its key.
@@ -203,6 +195,18 @@ func (s *SQL) Contents(ctx context.Context) (Contents, error) {
 		return o, err
 	}); err != nil {
 		return c, err
+	}
+	rows, err = s.query(ctx, `SELECT DISTINCT clinic, study_uid FROM expectations ORDER BY clinic, study_uid`)
+	studies, err := collect(rows, err, func(r *sql.Rows) (x Expectation, err error) { err = r.Scan(&x.Clinic, &x.StudyUID); return x, err })
+	if err != nil {
+		return c, err
+	}
+	for _, x := range studies {
+		instances, err := s.ExpectedOf(ctx, x.Clinic, x.StudyUID)
+		if err != nil {
+			return c, err
+		}
+		c.Expected = append(c.Expected, instances...)
 	}
 	const everybody = 1 << 30
 	c.Patients, _, err = s.FindPatients(ctx, PatientQuery{Limit: everybody})

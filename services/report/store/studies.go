@@ -10,14 +10,15 @@ import (
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-const studyColumns = `report_id, clinic, patient_key, study_uid, changes, covered, dirty_ms, changed_ms, pending, status, due_ms`
+const studyColumns = `report_id, clinic, patient_key, study_uid, changes, covered, dirty_ms, changed_ms, pending, status, due_ms, expected, missing, await_ms, await_over_ms`
 
 func scanStudy(r interface{ Scan(...any) error }) (Study, error) {
 	var s Study
-	var dirty, changed, due int64
+	var dirty, changed, due, await, awaitOver int64
 	var status string
-	err := r.Scan(&s.ReportID, &s.Clinic, &s.PatientKey, &s.StudyUID, &s.Changes, &s.Covered, &dirty, &changed, &s.Pending, &status, &due)
+	err := r.Scan(&s.ReportID, &s.Clinic, &s.PatientKey, &s.StudyUID, &s.Changes, &s.Covered, &dirty, &changed, &s.Pending, &status, &due, &s.Expected, &s.Missing, &await, &awaitOver)
 	s.DirtySince, s.ChangedAt, s.DueAt, s.Status = fromMs(dirty), fromMs(changed), fromMs(due), record.ReportStatus(status)
+	s.AwaitUntil, s.AwaitOver = fromMs(await), fromMs(awaitOver)
 	return s, err
 }
 
@@ -30,13 +31,16 @@ func (s *SQL) Study(ctx context.Context, reportID string) (Study, error) {
 	return study, unavailable(err)
 }
 
-// Due returns up to limit studies that are due at that moment, the longest waiting first, and when the next one after them
+// Due returns up to limit studies that are due at that moment, the longest waiting first, with Study.Late as of it, and when the next one after them
 // will be (zero: none).
 func (s *SQL) Due(ctx context.Context, at time.Time, limit int) ([]Study, time.Time, error) {
 	rows, err := s.query(ctx, `SELECT `+studyColumns+` FROM studies WHERE due_ms <= ? ORDER BY due_ms, report_id LIMIT ?`, now(at), limit)
 	due, err := collect(rows, err, func(r *sql.Rows) (Study, error) { return scanStudy(r) })
 	if err != nil {
 		return nil, time.Time{}, err
+	}
+	for i := range due {
+		due[i].Late = due[i].Missing > 0 && !at.Before(due[i].AwaitUntil)
 	}
 	var next sql.NullInt64
 	if err := s.queryRow(ctx, `SELECT MIN(due_ms) FROM studies WHERE due_ms > ? AND due_ms < ?`, now(at), never).Scan(&next); err != nil {
@@ -85,24 +89,39 @@ func (t *tx) cover(study Study, timing Timing) error {
 		study.ReportID); err != nil {
 		return err
 	}
+	if study.Late {
+		if _, err := t.exec(`UPDATE studies SET await_over_ms = ? WHERE report_id = ?`, ms(study.AwaitUntil), study.ReportID); err != nil {
+			return err
+		}
+	}
 	return t.reschedule(study.ReportID, timing)
 }
 
-// reschedule counts a study's pending images and applies the one rule of when it is due.
+// reschedule counts a study's pending images and missing instances, and applies the one rule of when it is due.
 func (t *tx) reschedule(reportID string, timing Timing) error {
 	if _, err := t.exec(`UPDATE studies SET pending = (SELECT COUNT(*) FROM images WHERE report_id = ? AND status = 'pending')
 		WHERE report_id = ?`, reportID, reportID); err != nil {
 		return err
 	}
-	study, err := scanStudy(t.queryRow(`SELECT `+studyColumns+` FROM studies WHERE report_id = ?`, reportID))
+	study, err := t.study(reportID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	if err := t.countExpected(study, timing); err != nil {
+		return err
+	}
+	if study, err = t.study(reportID); err != nil {
+		return err
+	}
 	_, err = t.exec(`UPDATE studies SET due_ms = ? WHERE report_id = ?`, timing.due(study), reportID)
 	return err
+}
+
+func (t *tx) study(reportID string) (Study, error) {
+	return scanStudy(t.queryRow(`SELECT `+studyColumns+` FROM studies WHERE report_id = ?`, reportID))
 }
 
 // rescheduleOpen applies the rule to every study that is not at rest, e.g. after the timing was configured anew.

@@ -92,6 +92,10 @@ type Study struct {
 	Pending                                int       // images without an outcome
 	Status                                 record.ReportStatus
 	DueAt                                  time.Time // zero: not due until something changes
+	Expected, Missing                      int       // SOP instances of the newest manifest, and those of which nothing came
+	AwaitUntil                             time.Time // until when the missing ones are waited for
+	AwaitOver                              time.Time // AwaitUntil that was dealt with; zero: none
+	Late                                   bool      // some are missing at the moment for which Due was asked, and are not waited for any more
 }
 
 // Counts are numbers of images (files, for the quarantined and the duplicates).
@@ -106,22 +110,36 @@ type Counts struct {
 type Timing struct {
 	Settle   time.Duration // wait this long after a change for more of them
 	Debounce time.Duration // but no longer than this after the first
-	Quiet    time.Duration // final after this long without a change
+	Quiet    time.Duration // final after this long without a change, where no manifest says what there is
+	Await    time.Duration // this long after a manifest missing instances are waited for
 }
+
+// Complete tells whether all that a manifest announces of a study has an outcome.
+func (s Study) Complete() bool { return s.Expected > 0 && s.Missing == 0 && s.Pending == 0 }
+
+// Awaiting tells whether instances are missing and still waited for.
+func (s Study) Awaiting() bool { return s.Missing > 0 && !s.Late }
 
 // never is the due time of what is not due.
 const never = int64(1) << 62
 
 // due is the one rule of when a study is looked at again. A study with changes is issued once they pause; a report that was
 // final waits for its pending images, for a quiet period at most, so that one late image makes one amended version and not
-// two. A preliminary report with nothing pending turns final after the quiet period.
+// two. A preliminary report with nothing pending turns final after the quiet period. Where a manifest says what there is, nothing
+// is guessed: the report is due at once when all of it has an outcome, and again when what is missing is not waited for any more.
 func (t Timing) due(s Study) int64 {
 	final := s.Status == record.Final || s.Status == record.Amended
 	switch {
 	case s.Changes > s.Covered && final && s.Pending > 0:
 		return ms(s.DirtySince.Add(t.Quiet))
+	case s.Changes > s.Covered && s.Complete():
+		return ms(s.ChangedAt)
 	case s.Changes > s.Covered:
 		return ms(earlier(s.DirtySince.Add(t.Debounce), s.ChangedAt.Add(t.Settle)))
+	case s.Missing > 0 && s.AwaitUntil.After(s.AwaitOver):
+		return ms(s.AwaitUntil)
+	case s.Status == record.Preliminary && s.Pending == 0 && s.Expected > 0:
+		return ms(s.ChangedAt)
 	case s.Status == record.Preliminary && s.Pending == 0:
 		return ms(s.ChangedAt.Add(t.Quiet))
 	}

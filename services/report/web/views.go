@@ -139,6 +139,12 @@ type Choice struct {
 // Problem is a file of the study in quarantine.
 type Problem struct{ Code, Reason string }
 
+// Missing is a picture that was announced and is not here as announced.
+type Missing struct {
+	Problem
+	SOPUID string
+}
+
 // PatientView is one patient.
 type PatientView struct {
 	Shell
@@ -152,6 +158,7 @@ type PatientView struct {
 	Eyes                                     []EyeView
 	Others                                   []ImageView
 	Problems                                 []Problem
+	Missing                                  []Missing
 	Downloads                                []Choice
 	Notice                                   string
 }

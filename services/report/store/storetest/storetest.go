@@ -21,7 +21,7 @@ import (
 type Open func(t *testing.T, name string, cfg store.Config) *store.SQL
 
 // Timing is the timing of the suite.
-var Timing = store.Timing{Settle: 500 * time.Millisecond, Debounce: 2 * time.Second, Quiet: 30 * time.Second}
+var Timing = store.Timing{Settle: 500 * time.Millisecond, Debounce: 2 * time.Second, Quiet: 30 * time.Second, Await: time.Hour}
 
 // Start is the suite's beginning of time.
 var Start = time.Date(2026, 11, 23, 1, 0, 0, 0, time.UTC)
@@ -40,6 +40,7 @@ func Run(t *testing.T, open Open) {
 		"settled only when reported":   testSettled,
 		"revisions touch each other":   testRevisions,
 		"rejected touches its study":   testRejected,
+		"announced instances":          testExpected,
 		"versions in any order":        testVersionOrder,
 		"late version is updated now":  testLateVersion,
 		"search":                       testSearch,
@@ -394,6 +395,78 @@ func testRejected(t *testing.T, open Open) {
 	if one, err := s.RejectedBy(t.Context(), "south", "south/2026-11-23/a"); err != nil || !reflect.DeepEqual(one.History(), discarded) {
 		t.Fatalf("by prefix %+v, %v", one, err)
 	}
+}
+
+// expectation makes what a manifest announces of images of a study.
+func expectation(key string, received time.Time, images ...store.Image) store.Expectation {
+	x := store.Expectation{DocumentKey: key, Clinic: "north", StudyUID: images[0].StudyUID, ReceivedAt: received}
+	for _, img := range images {
+		x.Instances = append(x.Instances, store.ExpectedInstance{SOPUID: img.SOPUID, Sha256: img.Sha256})
+	}
+	return x
+}
+
+func testExpected(t *testing.T, open Open) {
+	s := open(t, "a", store.Config{Timing: Timing})
+	first, second := Image(1, 1), Image(1, 2)
+	other := second
+	other.Sha256 = hexOf(77, 64)
+	arrivals := func(want ...store.Arrival) {
+		t.Helper()
+		got, err := s.ExpectedOf(t.Context(), "north", first.StudyUID)
+		must(t, err)
+		var have []store.Arrival
+		for _, i := range got {
+			have = append(have, i.Arrival)
+		}
+		if !reflect.DeepEqual(have, want) {
+			t.Fatalf("arrivals %v, want %v", have, want)
+		}
+	}
+	arrivals()
+	received := Start.Add(-time.Minute)
+	must(t, s.PutExpectation(t.Context(), expectation("m1", received, first, other), Start)) // before the study
+	arrivals(store.NotArrived, store.NotArrived)
+	must(t, s.PutImage(t.Context(), first, Start))
+	must(t, s.PutOutcome(t.Context(), Outcome(first, 1, false), Start))
+	arrivals(store.Arrived, store.NotArrived)
+	st := study(t, s, 1)
+	if st.Expected != 2 || st.Missing != 1 || st.Complete() || !st.Awaiting() {
+		t.Fatalf("study %+v", st)
+	}
+	dueAt(t, s, 1, Start.Add(Timing.Settle))
+	put(t, s, 1, 1, record.Preliminary, Start, &st, image(t, s, first))
+	dueAt(t, s, 1, received.Add(Timing.Await)) // the end of waiting, not of a quiet period
+	must(t, s.PutImage(t.Context(), second, Start.Add(time.Second)))
+	arrivals(store.Arrived, store.ArrivedOtherwise)
+	dueAt(t, s, 1, Start.Add(time.Second).Add(Timing.Settle)) // it is pending
+	must(t, s.PutOutcome(t.Context(), Outcome(second, 1, false), Start.Add(2*time.Second)))
+	dueAt(t, s, 1, Start.Add(2*time.Second)) // all are here: at once
+	st = study(t, s, 1)
+	put(t, s, 1, 2, record.Final, Start.Add(2*time.Second), &st, image(t, s, first), image(t, s, second))
+	dueAt(t, s, 1, time.Time{})
+	must(t, s.PutExpectation(t.Context(), expectation("m1", received, first, other), Start.Add(time.Hour)))
+	dueAt(t, s, 1, time.Time{}) // the same manifest again
+
+	// A newer one counts, and a file in quarantine of the announced bytes, of whatever study.
+	third := Image(1, 3)
+	must(t, s.PutExpectation(t.Context(), expectation("m2", Start, third), Start.Add(time.Hour)))
+	arrivals(store.NotArrived)
+	dueAt(t, s, 1, Start.Add(time.Hour).Add(Timing.Settle))
+	due, _, err := s.Due(t.Context(), Start.Add(2*time.Hour), 10)
+	must(t, err)
+	if len(due) != 1 || !due[0].Late || due[0].Awaiting() {
+		t.Fatalf("due %+v", due)
+	}
+	must(t, s.Cover(t.Context(), due[0], nil))
+	dueAt(t, s, 1, time.Time{}) // the end of waiting was dealt with
+	r := quarantine.History{Key: "north/2026-11-23/" + third.Sha256, Document: record.Quarantine{Schema: record.QuarantineSchema, Clinic: "south", Sha256: third.Sha256, ReceivedAt: Start}}
+	must(t, s.PutRejected(t.Context(), r, Start.Add(3*time.Hour)))
+	arrivals(store.NotArrived) // another clinic's file
+	r.Key, r.Document.Clinic = "north/2026-11-24/"+third.Sha256, "north"
+	must(t, s.PutRejected(t.Context(), r, Start.Add(3*time.Hour)))
+	arrivals(store.Arrived)
+	dueAt(t, s, 1, Start.Add(3*time.Hour))
 }
 
 func testNotFound(t *testing.T, open Open) {
