@@ -139,7 +139,9 @@ func TestIdentityOfOddFiles(t *testing.T) {
 	bare := dicom.FileIdentity{Class: dicom.ClassOphthalmic8Bit, Instance: "1.2.3.4"} // as group 2 says
 	with := func(e dicomtest.Elements) []byte { return sound.With(e).Encode(false) }
 	header := dicomtest.Header(dicom.ExplicitLittleEndian, "1.2.3.4")
-	behind := func(data ...byte) []byte { return append(bytes.Clone(header), append(data, sound.Dataset(false)...)...) }
+	behind := func(data ...byte) []byte {
+		return append(bytes.Clone(header), append(data, sound.Dataset(false)...)...)
+	}
 	deep := []byte{8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}
 	for range 5000 {
 		deep = append(deep, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF, 8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
