@@ -162,6 +162,7 @@ func TestIdentityOfOddFiles(t *testing.T) {
 		"group 2 alone":            {header, bare},
 		"group 2 cut":              {header[:150], dicom.FileIdentity{}},
 		"another name in group 2":  {append(dicomtest.Header(dicom.ExplicitLittleEndian, "9.9"), sound.Dataset(false)...), whole},
+		"an instance that is none": {append(bytes.Clone(header), sound.With(dicomtest.Elements{0x00080018: dicomtest.Text("UI", "x")}).Dataset(false)...), whole},
 		"an unknown syntax":        {append(dicomtest.Header("1.2.840.10008.1.2.4.110", "9.9"), sound.Dataset(false)...), whole},
 		"no study":                 {with(dicomtest.Elements{0x0020000D: {}}), bare},
 		"a study that is no UID":   {with(dicomtest.Elements{0x0020000D: dicomtest.Text("UI", "../x")}), bare},

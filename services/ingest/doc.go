@@ -10,9 +10,11 @@
 // Days in quarantine and duplicate keys are those on which the object was dropped (LastModified, UTC), so that a repetition
 // after midnight finds its own traces.
 //
-// Two doors bring files into the inbox: Folder, from a plain folder, and Receiver, from cameras that send by C-STORE.
+// Three doors bring files into the inbox: Folder, from a plain folder, Receiver, from cameras that send by C-STORE, and Stow, from archives
+// and programs that send by STOW-RS.
 //
 // A file that a person releases from quarantine takes the same way once more, with its header corrected where that was asked for.
 //
-// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/quarantine, pkg/record and no other service.
+// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/quarantine, pkg/record, pkg/token and no
+// other service.
 package ingest

@@ -215,11 +215,16 @@ func (s *Stow) serve(w http.ResponseWriter, r *http.Request, stopping <-chan str
 	}
 	defer s.leave(u.clinic)
 	control := http.NewResponseController(w)
-	body := &requestBody{r: http.MaxBytesReader(w, r.Body, s.config.MaxRequestBytes), within: readWithin(control), idle: s.config.IdleTimeout, header: unlimited}
+	// Where a deadline cannot be set, the connection is gone, and the next read or the answer shows it.
+	extend := func() { _ = control.SetReadDeadline(time.Now().Add(s.config.IdleTimeout)) }
+	body := &requestBody{r: http.MaxBytesReader(w, r.Body, s.config.MaxRequestBytes), extend: extend, header: unlimited}
 	refused = u.take(r.Context(), stopping, newPartReader(body, boundary, s.config.MaxParts))
-	_ = control.SetWriteDeadline(time.Now().Add(stowAnswerTimeout)) // where it cannot be set, the connection is gone
+	_ = control.SetWriteDeadline(time.Now().Add(stowAnswerTimeout))
 	status := u.answer.status(refused)
 	u.ended(status, refused)
+	if refused != nil {
+		w.Header().Set("Connection", "close") // or the answer would wait for the rest of the request
+	}
 	dataset := u.answer.dataset(refused)
 	switch {
 	case len(dataset) > 0:

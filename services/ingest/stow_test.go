@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -432,7 +431,8 @@ func TestStowWithoutStorage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld()
-			s := stow(t, failingFrom{w, c.failAt, new(int)}, func(_ *StowDeps, config *StowConfig) {
+			puts := 0
+			s := stow(t, failingFrom{w, c.failAt, &puts}, func(_ *StowDeps, config *StowConfig) {
 				if c.failAt == 0 {
 					config.SpoolDir += "/missing"
 				}
@@ -440,6 +440,9 @@ func TestStowWithoutStorage(t *testing.T) {
 			got := s.post("", bytes.NewReader(partsOf(object("1.2.3.1"), object("1.2.3.2"), object("1.2.3.3"), bytes.Repeat([]byte{0xA5}, 300))))
 			if got.status != c.status || !slices.Equal(got.referenced, c.referenced) || !slices.Equal(got.failed, c.failed) || !slices.Equal(got.other, c.other) {
 				t.Errorf("%d, referenced %v, failed %v, other %v", got.status, got.referenced, got.failed, got.other)
+			}
+			if puts != c.failAt {
+				t.Errorf("%d puts; after the first that fails, none should be tried", puts)
 			}
 			if (c.status == 503) != (got.header.Get("Retry-After") == "30") {
 				t.Errorf("Retry-After %q", got.header.Get("Retry-After"))
@@ -475,6 +478,14 @@ type raw struct {
 // dial begins a request with a Content-Length of its own.
 func (s *stowing) dial(length int, body []byte) *raw {
 	s.t.Helper()
+	r := s.connect()
+	r.say([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + northToken + "\r\nContent-Type: " + related + "\r\nContent-Length: " + strconv.Itoa(length) + "\r\n\r\n"))
+	r.say(body)
+	return r
+}
+
+func (s *stowing) connect() *raw {
+	s.t.Helper()
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
 		s.t.Fatal(err)
@@ -483,10 +494,7 @@ func (s *stowing) dial(length int, body []byte) *raw {
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		s.t.Fatal(err)
 	}
-	r := &raw{conn, s, bufio.NewReader(conn)}
-	r.say([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + northToken + "\r\nContent-Type: " + related + "\r\nContent-Length: " + strconv.Itoa(length) + "\r\n\r\n"))
-	r.say(body)
-	return r
+	return &raw{conn, s, bufio.NewReader(conn)}
 }
 
 func (r *raw) say(b []byte) {
@@ -524,6 +532,71 @@ func TestStowCutOff(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(s.spool); err != nil || len(entries) > 0 {
 		t.Errorf("the spool folder holds %v, %v", entries, err)
+	}
+}
+
+// TestStowEveryCut: wherever a request ends early, and whatever its framing says, it is never answered as complete, and half a part is
+// never stored.
+func TestStowEveryCut(t *testing.T) {
+	t.Parallel()
+	first, second := object("1.2.3.1"), object("1.2.3.2")
+	whole := partsOf(first, second)
+	spool := t.TempDir()
+	for n := range len(whole) {
+		got, objects, _ := askDoor(t, related, whole[:n], spool)
+		if got.status != http.StatusBadRequest && got.status != http.StatusAccepted {
+			t.Errorf("cut at %d of %d: %d", n, len(whole), got.status)
+		}
+		for _, o := range objects {
+			if !bytes.Equal(o, first) && !bytes.Equal(o, second) {
+				t.Errorf("cut at %d of %d: an object of %d bytes", n, len(whole), len(o))
+			}
+		}
+	}
+	if got, objects, _ := askDoor(t, related, whole, spool); got.status != http.StatusOK || len(objects) != 2 {
+		t.Errorf("%+v, %d objects", got, len(objects))
+	}
+}
+
+// TestStowRequestLimit: a request that does not say its length is stopped where it is too long.
+func TestStowRequestLimit(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := stow(t, w, func(_ *StowDeps, c *StowConfig) { c.MaxRequestBytes = 50_000 })
+	first, large := object("1.2.3.1"), append(object("1.2.3.2"), make([]byte, 60_000)...)
+	if got := s.post("", io.MultiReader(bytes.NewReader(partsOf(large)))); got.status != http.StatusRequestEntityTooLarge || got.code != "request-too-large" {
+		t.Errorf("%+v", got)
+	}
+	if got := s.post("", io.MultiReader(bytes.NewReader(partsOf(first, large)))); got.status != http.StatusAccepted || !slices.Equal(got.referenced, []string{"1.2.3.1"}) || !slices.Equal(got.other, []string{"C000"}) {
+		t.Errorf("%+v", got)
+	}
+	if got := w.keys(w.Buckets().Inbox); len(got) != 1 {
+		t.Errorf("inbox %v", got)
+	}
+}
+
+// TestStowExpect: a sender that asks first is told before it has sent a picture for nothing.
+func TestStowExpect(t *testing.T) {
+	t.Parallel()
+	s := stow(t, newWorld(), nil)
+	whole := partsOf(object("1.2.3.1"))
+	for shown, first := range map[string]string{northToken: "HTTP/1.1 100 Continue\r\n", "another": "HTTP/1.1 401 Unauthorized\r\n"} {
+		r := s.connect()
+		r.say([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nAuthorization: Bearer " + shown + "\r\nContent-Type: " + related + "\r\nContent-Length: " + strconv.Itoa(len(whole)) + "\r\n\r\n"))
+		if line, err := r.reader.ReadString('\n'); err != nil || line != first {
+			t.Errorf("%q, %v; want %q", line, err, first)
+			continue
+		}
+		if shown != northToken {
+			continue
+		}
+		if line, err := r.reader.ReadString('\n'); err != nil || line != "\r\n" {
+			t.Errorf("%q, %v", line, err)
+		}
+		r.say(whole)
+		if got := r.hear(); got.status != http.StatusOK {
+			t.Errorf("%+v", got)
+		}
 	}
 }
 
@@ -584,7 +657,7 @@ func TestStowStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.Write([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")); err != nil {
+	if _, err := conn.Write([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -675,7 +748,7 @@ func TestStowStops(t *testing.T) {
 			t.Parallel()
 			g := gate{newWorld(), make(chan struct{}, 2), make(chan struct{})}
 			s := stow(t, g, func(_ *StowDeps, c *StowConfig) { c.StopGrace = grace })
-			busy := s.dial(len(whole), whole)
+			busy := s.dial(len(whole)+1000, whole) // it has not said all
 			<-g.reached
 			stopped := make(chan struct{})
 			go func() { defer close(stopped); s.stop() }()
@@ -886,6 +959,27 @@ func TestAnswerIsDICOMJSON(t *testing.T) {
 	}
 }
 
+// askDoor lets a door of small limits answer a request without a connection. It returns the answer, what is in the inbox, and how many
+// places are still taken.
+func askDoor(t testing.TB, contentType string, body []byte, spool string) (got told, objects [][]byte, open int) {
+	t.Helper()
+	w := newWorld()
+	door := &Stow{deps: StowDeps{Blob: w, Authorize: authorizeTest, Logger: slog.New(slog.DiscardHandler), Clock: time.Now},
+		config: StowConfig{MaxObjectBytes: 2000, MaxRequestBytes: 1 << 20, MaxParts: 10, MaxUploads: 1, MaxClinicUploads: 1, IdleTimeout: time.Minute, SpoolDir: spool}, open: map[string]int{}}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/dicom-web/studies", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+northToken)
+	request.Header["Content-Type"] = []string{contentType}
+	answer := &recorded{header: http.Header{}}
+	door.handler(nil).ServeHTTP(answer, request)
+	for _, o := range w.objects[w.Buckets().Inbox] {
+		objects = append(objects, o.data)
+	}
+	return readTold(t, answer.status, answer.header, answer.body.Bytes()), objects, len(door.open)
+}
+
 // FuzzStow feeds the door with anything: it must not crash, must store only what was sent, and must answer what is true.
 func FuzzStow(f *testing.F) {
 	sound := partsOf(object("1.2.3.1"), object("1.2.3.2"))
@@ -899,22 +993,10 @@ func FuzzStow(f *testing.F) {
 	f.Add("multipart/related", []byte("--bb--"))
 	spool := f.TempDir()
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
-		w := newWorld()
-		door := &Stow{deps: StowDeps{Blob: w, Authorize: authorizeTest, Logger: slog.New(slog.DiscardHandler), Clock: time.Now},
-			config: StowConfig{MaxObjectBytes: 2000, MaxRequestBytes: 1 << 20, MaxParts: 10, MaxUploads: 1, MaxClinicUploads: 1, IdleTimeout: time.Minute, SpoolDir: spool}, open: map[string]int{}}
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/dicom-web/studies", bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+northToken)
-		request.Header["Content-Type"] = []string{contentType}
-		answer := &recorded{header: http.Header{}}
-		door.handler(nil).ServeHTTP(answer, request)
-		got := readTold(t, answer.status, answer.header, answer.body.Bytes())
-		objects := slices.Collect(maps.Values(w.objects[w.Buckets().Inbox]))
+		got, objects, open := askDoor(t, contentType, body, spool)
 		for _, o := range objects {
-			if len(o.data) == 0 || len(o.data) > 2000 || !bytes.Contains(body, o.data) {
-				t.Errorf("an object of %d bytes that was not sent so", len(o.data))
+			if len(o) == 0 || len(o) > 2000 || !bytes.Contains(body, o) {
+				t.Errorf("an object of %d bytes that was not sent so", len(o))
 			}
 		}
 		failures := len(got.failed) + len(got.other)
@@ -934,7 +1016,7 @@ func FuzzStow(f *testing.F) {
 		default:
 			t.Errorf("status %d", got.status)
 		}
-		if len(door.open) > 0 {
+		if open > 0 {
 			t.Error("a place is not given back")
 		}
 	})

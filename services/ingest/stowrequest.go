@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
 )
@@ -181,10 +180,9 @@ func acceptsJSON(headers []string) bool {
 
 // requestBody reads a request with a limit on each read's time, on all bytes, and on those of a part's header.
 type requestBody struct {
-	r      io.Reader           // with the limit on all bytes
-	within func(time.Duration) // gives the next read so much time; 0: all it wants
-	idle   time.Duration
-	header int // what is left for the header of a part while it is read; otherwise unlimited
+	r      io.Reader // with the limit on all bytes
+	extend func()    // gives the next read its time
+	header int       // what is left for the header of a part while it is read; otherwise unlimited
 	// failed is the first error but io.EOF: what reads from here may hide it behind what it looked like.
 	failed *stowError
 }
@@ -209,12 +207,8 @@ func (b *requestBody) read(p []byte) (int, error) {
 	if b.header > 0 {
 		p = p[:min(len(p), b.header)]
 	}
-	b.within(b.idle)
+	b.extend()
 	n, err := b.r.Read(p)
-	if err == io.EOF { //nolint:errorlint // io.Reader returns it as it is
-		// The server listens from now on whether the sender goes away, which may take as long as the rest is being stored.
-		b.within(0)
-	}
 	if b.header > 0 {
 		b.header -= n
 	}
@@ -302,17 +296,6 @@ func (p *partReader) broken(err error) *stowError {
 		return malformed(err, "the request ends before its last boundary; send it again")
 	}
 	return malformed(err, "the request's parts cannot be told apart; each should begin with the boundary and a header")
-}
-
-// readWithin is the time for the next read of a request. Where it cannot be set, the connection is gone, and the read will say so.
-func readWithin(control *http.ResponseController) func(time.Duration) {
-	return func(wait time.Duration) {
-		var at time.Time
-		if wait > 0 {
-			at = time.Now().Add(wait)
-		}
-		_ = control.SetReadDeadline(at)
-	}
 }
 
 // identityOfHead is what the first bytes of a file say of it.
