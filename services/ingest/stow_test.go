@@ -575,6 +575,17 @@ func TestStowRequestLimit(t *testing.T) {
 	}
 }
 
+// TestStowAnswersAtOnce: a request that is over before its end is answered without waiting for the rest.
+func TestStowAnswersAtOnce(t *testing.T) {
+	t.Parallel()
+	s := stow(t, newWorld(), func(_ *StowDeps, c *StowConfig) { c.MaxParts = 1 })
+	whole := partsOf(object("1.2.3.1"), object("1.2.3.2"))
+	r := s.dial(len(whole)+1000, whole)
+	if got := r.hear(); got.status != http.StatusAccepted || !slices.Equal(got.other, []string{"C000"}) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestStowExpect: a sender that asks first is told before it has sent a picture for nothing.
 func TestStowExpect(t *testing.T) {
 	t.Parallel()
