@@ -146,6 +146,7 @@ func (p *parser) identify(id *FileIdentity, pos int64, implicit bool) {
 			uid = &id.Instance
 		case tagStudyUID:
 			uid = &id.Study
+		default: // not looked at
 		}
 		if uid != nil {
 			if found := uidAt(p.reader, e.Offset, e.Length); found != "" {

@@ -591,10 +591,10 @@ func TestStowExpect(t *testing.T) {
 	t.Parallel()
 	s := stow(t, newWorld(), nil)
 	whole := partsOf(object("1.2.3.1"))
-	for shown, first := range map[string]string{northToken: "HTTP/1.1 100 Continue\r\n", "another": "HTTP/1.1 401 Unauthorized\r\n"} {
+	for shown, first := range map[string]string{northToken: "HTTP/1.1 100 ", "another": "HTTP/1.1 401 "} {
 		r := s.connect()
 		r.say([]byte("POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nAuthorization: Bearer " + shown + "\r\nContent-Type: " + related + "\r\nContent-Length: " + strconv.Itoa(len(whole)) + "\r\n\r\n"))
-		if line, err := r.reader.ReadString('\n'); err != nil || line != first {
+		if line, err := r.reader.ReadString('\n'); err != nil || !strings.HasPrefix(line, first) {
 			t.Errorf("%q, %v; want %q", line, err, first)
 			continue
 		}
@@ -674,7 +674,7 @@ func TestStowStalls(t *testing.T) {
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	if rest, err := io.ReadAll(conn); err != nil || !bytes.Contains(rest, []byte("401 Unauthorized")) {
+	if rest, err := io.ReadAll(conn); err != nil || !bytes.Contains(rest, []byte("HTTP/1.1 401 ")) {
 		t.Errorf("without token: %v, %s", err, rest)
 	}
 }
