@@ -51,7 +51,8 @@ type StowConfig struct {
 	MaxClinicUploads int
 	// IdleTimeout is how long a sender may be silent within a request; default 60 s. There is no limit on the whole of it.
 	IdleTimeout time.Duration
-	// StopGrace is how long a part under way may take to become durable and to be answered after Run's context is cancelled; default 10 s.
+	// StopGrace is how long a part under way may take to become durable and to be answered after Run's context is cancelled, half of it
+	// to arrive; default 10 s.
 	StopGrace time.Duration
 	// SpoolDir is where parts lie while they arrive; default the system's folder for temporary files. Spooled files have no name, so
 	// nothing stays behind.
@@ -111,8 +112,10 @@ func NewStow(deps StowDeps, config StowConfig) (*Stow, error) {
 func (s *Stow) Run(ctx context.Context) error {
 	work, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelWork()
+	reading, stopReading := context.WithCancel(work)
+	defer stopReading()
 	server := &http.Server{
-		Handler: s.handler(ctx.Done()), BaseContext: func(net.Listener) context.Context { return work },
+		Handler: s.handler(ctx, reading), BaseContext: func(net.Listener) context.Context { return work },
 		// An upload moves its own deadlines as it goes on; these hold for everything else.
 		ReadHeaderTimeout: stowHeaderTimeout, ReadTimeout: s.config.IdleTimeout, WriteTimeout: s.config.IdleTimeout + stowAnswerTimeout,
 		IdleTimeout: s.config.IdleTimeout, MaxHeaderBytes: stowMaxHeaderBytes,
@@ -128,6 +131,7 @@ func (s *Stow) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-ctx.Done()
+		defer time.AfterFunc(s.config.StopGrace/2, stopReading).Stop()
 		last, cancel := context.WithTimeout(work, s.config.StopGrace)
 		defer cancel()
 		err := server.Shutdown(last)
@@ -179,10 +183,10 @@ func (s *Stow) drained() <-chan struct{} {
 	return s.stopped
 }
 
-// handler is all that is served. Uploads end early once stopping is closed.
-func (s *Stow) handler(stopping <-chan struct{}) http.Handler {
+// handler is all that is served. Uploads begin no part once taking is over, and read no part on once reading is.
+func (s *Stow) handler(taking, reading context.Context) http.Handler {
 	mux := http.NewServeMux()
-	upload := func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, stopping) }
+	upload := func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, taking, reading) }
 	mux.HandleFunc("POST /dicom-web/studies", upload)
 	mux.HandleFunc("POST /dicom-web/studies/{study}", upload)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -206,7 +210,7 @@ func (s *Stow) handler(stopping <-chan struct{}) http.Handler {
 }
 
 // serve answers one upload, or refuses it before anything of it is read.
-func (s *Stow) serve(w http.ResponseWriter, r *http.Request, stopping <-chan struct{}) {
+func (s *Stow) serve(w http.ResponseWriter, r *http.Request, taking, reading context.Context) {
 	u, boundary, refused := s.begin(r)
 	if refused != nil {
 		s.deps.Logger.Warn("an upload was refused", "from", r.RemoteAddr, "status", refused.status, "code", refused.code, "error", refused)
@@ -216,9 +220,19 @@ func (s *Stow) serve(w http.ResponseWriter, r *http.Request, stopping <-chan str
 	defer s.leave(u.clinic)
 	control := http.NewResponseController(w)
 	// Where a deadline cannot be set, the connection is gone, and the next read or the answer shows it.
-	extend := func() { _ = control.SetReadDeadline(time.Now().Add(s.config.IdleTimeout)) }
+	interrupt := func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }
+	extend := func() {
+		_ = control.SetReadDeadline(time.Now().Add(s.config.IdleTimeout))
+		if reading.Err() != nil {
+			interrupt() // looked at afterwards, so that neither of the two can undo it
+		}
+	}
+	defer context.AfterFunc(reading, interrupt)()
 	body := &requestBody{r: http.MaxBytesReader(w, r.Body, s.config.MaxRequestBytes), extend: extend, header: unlimited}
-	refused = u.take(r.Context(), stopping, newPartReader(body, boundary, s.config.MaxParts))
+	refused = u.take(r.Context(), taking, newPartReader(body, boundary, s.config.MaxParts))
+	if refused != nil && reading.Err() != nil {
+		refused = stopping(refused)
+	}
 	_ = control.SetWriteDeadline(time.Now().Add(stowAnswerTimeout))
 	status := u.answer.status(refused)
 	u.ended(status, refused)
@@ -322,12 +336,10 @@ type upload struct {
 }
 
 // take brings the parts into the inbox, one after another. What it returns ended the request early.
-func (u *upload) take(ctx context.Context, stopping <-chan struct{}, parts *partReader) *stowError {
+func (u *upload) take(ctx, taking context.Context, parts *partReader) *stowError {
 	for {
-		select {
-		case <-stopping:
-			return &stowError{status: http.StatusServiceUnavailable, code: "stopping", text: "Noctua is stopping; send the rest again later", reason: reasonOutOfResources}
-		default:
+		if taking.Err() != nil {
+			return stopping(nil)
 		}
 		part, err := parts.next()
 		if err == nil {
@@ -342,6 +354,10 @@ func (u *upload) take(ctx context.Context, stopping <-chan struct{}, parts *part
 			return parts.broken(err)
 		}
 	}
+}
+
+func stopping(cause error) *stowError {
+	return &stowError{status: http.StatusServiceUnavailable, code: "stopping", text: "Noctua is stopping; send the rest again later", reason: reasonOutOfResources, cause: cause}
 }
 
 // takePart brings one part into the inbox, or notes why not. An error means that the request cannot be read any further.

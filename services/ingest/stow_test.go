@@ -786,6 +786,25 @@ func TestStowStops(t *testing.T) {
 	}
 }
 
+// TestStowStopsReading: a part that does not arrive in time is given up, but the parts before are answered.
+func TestStowStopsReading(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	s := stow(t, w, func(_ *StowDeps, c *StowConfig) { c.StopGrace = 4 * time.Second })
+	whole := partsOf(object("1.2.3.1"), object("1.2.3.2"))
+	r := s.dial(len(whole), whole[:len(whole)-100])
+	waitFor(t, func() bool { return len(w.keys(w.Buckets().Inbox)) == 1 })
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); s.stop() }()
+	if got := r.hear(); got.status != http.StatusAccepted || !slices.Equal(got.referenced, []string{"1.2.3.1"}) || !slices.Equal(got.other, []string{"A700"}) {
+		t.Errorf("%+v", got)
+	}
+	<-stopped
+	if log := s.String(); !strings.Contains(log, "code=stopping") {
+		t.Errorf("log %s", log)
+	}
+}
+
 // TestStowOutlivesPanics: one connection ends, and its place is free again.
 func TestStowOutlivesPanics(t *testing.T) {
 	t.Parallel()
@@ -984,7 +1003,7 @@ func askDoor(t testing.TB, contentType string, body []byte, spool string) (got t
 	request.Header.Set("Authorization", "Bearer "+northToken)
 	request.Header["Content-Type"] = []string{contentType}
 	answer := &recorded{header: http.Header{}}
-	door.handler(nil).ServeHTTP(answer, request)
+	door.handler(t.Context(), t.Context()).ServeHTTP(answer, request)
 	for _, o := range w.objects[w.Buckets().Inbox] {
 		objects = append(objects, o.data)
 	}
