@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
@@ -95,6 +96,141 @@ func TestIdentityInEveryEncoding(t *testing.T) {
 	if found != len(paths)-1 {
 		t.Errorf("found in %d of %d", found, len(paths))
 	}
+}
+
+// TestIdentityOfFiles: what is said of a file is what Describe says of it, for every real file, the compressed ones too.
+func TestIdentityOfFiles(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join(shared.Dir(t, "dicom"), "[cs]*", "*.dcm")) // clinic, syntaxes
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) < 55 {
+		t.Fatalf("only %d files", len(paths))
+	}
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := dicom.Open(bytes.NewReader(raw), int64(len(raw)), dicom.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		described, err := file.Describe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := dicom.FileIdentity{Class: described.SOPClassUID, Instance: described.SOPUID, Study: described.StudyUID}
+		if got := dicom.IdentityOfFile(bytes.NewReader(raw), int64(len(raw))); got != want {
+			t.Errorf("%s: %+v, want %+v", path, got, want)
+		}
+		// The beginning is enough: pixels are not looked at.
+		if got := dicom.IdentityOfFile(bytes.NewReader(raw), int64(len(raw)/2)); got != want {
+			t.Errorf("half of %s: %+v, want %+v", path, got, want)
+		}
+	}
+}
+
+func TestIdentityOfOddFiles(t *testing.T) {
+	t.Parallel()
+	sound := dicomtest.Native()
+	whole := dicom.FileIdentity{Class: dicom.ClassOphthalmic8Bit, Instance: "1.2.3.4", Study: "1.2.3"}
+	bare := dicom.FileIdentity{Class: dicom.ClassOphthalmic8Bit, Instance: "1.2.3.4"} // as group 2 says
+	with := func(e dicomtest.Elements) []byte { return sound.With(e).Encode(false) }
+	header := dicomtest.Header(dicom.ExplicitLittleEndian, "1.2.3.4")
+	behind := func(data ...byte) []byte {
+		return append(bytes.Clone(header), append(data, sound.Dataset(false)...)...)
+	}
+	deep := []byte{8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF}
+	for range 5000 {
+		deep = append(deep, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF, 8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)
+	}
+	many := dicomtest.Elements{}
+	for i := range 10_001 {
+		many[0x00090000+uint32(i)] = dicomtest.Text("LO", "x")
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want dicom.FileIdentity
+	}{
+		"explicit":                 {sound.Encode(false), whole},
+		"implicit":                 {sound.Encode(true), whole},
+		"nothing":                  {nil, dicom.FileIdentity{}},
+		"no DICOM":                 {bytes.Repeat([]byte{0xA5}, 500), dicom.FileIdentity{}},
+		"a data set without head":  {sound.Dataset(false), dicom.FileIdentity{}},
+		"group 2 alone":            {header, bare},
+		"group 2 cut":              {header[:150], dicom.FileIdentity{}},
+		"another name in group 2":  {append(dicomtest.Header(dicom.ExplicitLittleEndian, "9.9"), sound.Dataset(false)...), whole},
+		"an instance that is none": {append(bytes.Clone(header), sound.With(dicomtest.Elements{0x00080018: dicomtest.Text("UI", "x")}).Dataset(false)...), whole},
+		"an unknown syntax":        {append(dicomtest.Header("1.2.840.10008.1.2.4.110", "9.9"), sound.Dataset(false)...), whole},
+		"no study":                 {with(dicomtest.Elements{0x0020000D: {}}), bare},
+		"a study that is no UID":   {with(dicomtest.Elements{0x0020000D: dicomtest.Text("UI", "../x")}), bare},
+		"a UID longer than a UID":  {with(dicomtest.Elements{0x0020000D: dicomtest.Text("UI", "1.2345678901234567890123456789012345678901234567890123456789012345")}), bare},
+		"sequences before":         {with(dicomtest.Elements{0x00082218: dicomtest.Sequence(dicomtest.Elements{0x0020000D: dicomtest.Text("UI", "6.6")})}), whole},
+		"an open sequence before":  {behind(8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0), whole},
+		"a sequence without end":   {behind(8, 0, 6, 0, 'S', 'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF), bare},
+		"sequences nested too far": {append(bytes.Clone(header), deep...), bare},
+		"too much before":          {sound.With(many).Encode(false), bare},
+		"damaged compression":      {append(dicomtest.Header(dicom.DeflatedLittleEndian, "1.2.3.4"), sound.Dataset(false)...), bare},
+	} {
+		if got := dicom.IdentityOfFile(bytes.NewReader(c.file), int64(len(c.file))); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// TestIdentityTakesLittle: hostile files cost no more than the bounds say. It is not parallel, since it counts what the process
+// allocates.
+func TestIdentityTakesLittle(t *testing.T) {
+	const most = 8 << 20
+	paths, err := filepath.Glob(filepath.Join(shared.Dir(t, "dicom", "hostile"), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		dicom.IdentityOfFile(bytes.NewReader(raw), int64(len(raw)))
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > most {
+			t.Errorf("%s takes %d bytes", filepath.Base(path), got)
+		}
+	}
+}
+
+// FuzzIdentityOfFile: what is found is what Describe finds, wherever it finds anything.
+func FuzzIdentityOfFile(f *testing.F) {
+	f.Add(dicomtest.Native().Encode(false))
+	f.Add(dicomtest.Native().Encode(true))
+	f.Add(dicomtest.Native().With(dicomtest.Elements{0x00082218: dicomtest.Sequence(dicomtest.Elements{0x0020000D: dicomtest.Text("UI", "6.6")})}).Encode(false))
+	f.Add(append(dicomtest.Header(dicom.DeflatedLittleEndian, "1.2.3.4"), 0x4B, 4, 0))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found := dicom.IdentityOfFile(bytes.NewReader(data), int64(len(data)))
+		file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
+		if err != nil {
+			return
+		}
+		described, err := file.Describe()
+		if err != nil {
+			return
+		}
+		if found.Study != "" && found.Study != described.StudyUID {
+			t.Errorf("study %q, but the file says %q", found.Study, described.StudyUID)
+		}
+		for _, note := range described.Notes {
+			if note.Code == dicom.CodeNoteMeta {
+				return // group 2 says otherwise, and may have been all that was found
+			}
+		}
+		if found.Instance != "" && found.Instance != described.SOPUID || found.Class != "" && found.Class != described.SOPClassUID {
+			t.Errorf("found %+v, but the file says %s, %s", found, described.SOPClassUID, described.SOPUID)
+		}
+	})
 }
 
 // encodingOf reads the transfer syntax of a file and where its data set starts, trusting its group length.

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
@@ -126,12 +125,7 @@ func memberPath(h zip.FileHeader) string {
 			name = decoded
 		}
 	}
-	name = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(name, string(utf8.RuneError)))
+	name = dicom.Printable(name)
 	if len(name) > maxMemberBytes {
 		name = strings.ToValidUTF8(name[:maxMemberBytes], "") + "…"
 	}

@@ -10,10 +10,12 @@
 // Days in quarantine and duplicate keys are those on which the object was dropped (LastModified, UTC), so that a repetition
 // after midnight finds its own traces.
 //
-// Two doors bring files into the inbox: Folder, from plain folders, and Receiver, from cameras that send by C-STORE. A manifest among the files
-// says which instances a study has; the report service waits for them.
+// Three doors bring files into the inbox: Folder, from plain folders, Receiver, from cameras that send by C-STORE, and Stow, from
+// archives and programs that send by STOW-RS. A manifest among the files says which instances a study has; the report service waits
+// for them.
 //
 // A file that a person releases from quarantine takes the same way once more, with its header corrected where that was asked for.
 //
-// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/quarantine, pkg/record and no other service.
+// It imports pkg/blob, pkg/dicom, pkg/dimse, pkg/event, pkg/fault, pkg/quarantine, pkg/record, pkg/token and no
+// other service.
 package ingest

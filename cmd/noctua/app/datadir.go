@@ -20,6 +20,7 @@ import (
 const (
 	lockFile     = "noctua.lock"
 	secretsFile  = "secrets.json"
+	tokensFile   = "tokens.json" // of programs that may do one thing alone
 	endpointFile = "endpoint.json"
 	dropFolder   = "drop"
 	indexFile    = "index.sqlite"

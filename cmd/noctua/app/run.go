@@ -80,6 +80,11 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer closeListener(listener)
+	stow, err := c.openStow(inv.ctx, filepath.Join(c.Data, tokensFile), keys.APIToken)
+	if err != nil {
+		return err
+	}
+	defer stow.close()
 	engine, servers, err := c.start(inv, model, keys)
 	if err != nil {
 		return err
@@ -101,7 +106,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, listener, watched, engine, index, cfg, keys)
+	services, err := c.services(b, listener, stow, watched, engine, index, cfg, keys)
 	if err != nil {
 		return err
 	}
@@ -146,8 +151,8 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 }
 
 // services builds the three services and the watchers of the drop folder and of others.
-func (c *runCommand) services(b *backbone, listener net.Listener, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
-	services, err := newIngest(b, c.ingestFlags, listener, keys.SiteSecret, engine.Model().Manifest.Sha256)
+func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
+	services, err := newIngest(b, c.ingestFlags, listener, stow, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +230,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		c.watchFlags.announcement(), c.dicomFlags.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(c.Data), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

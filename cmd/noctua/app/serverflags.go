@@ -24,7 +24,7 @@ type storeFlags struct {
 	S3AccessKey     string `name:"s3-access-key" help:"S3 access key." required:"" env:"NOCTUA_S3_ACCESS_KEY"`
 	S3SecretKey     string `name:"s3-secret-key" help:"S3 secret key; better given by --s3-secret-key-file or the environment." env:"NOCTUA_S3_SECRET_KEY"`
 	S3SecretKeyFile string `name:"s3-secret-key-file" help:"File with the S3 secret key." env:"NOCTUA_S3_SECRET_KEY_FILE" placeholder:"FILE"`
-	BucketPrefix    string `help:"What the names of the five buckets begin with." default:"noctua-" env:"NOCTUA_BUCKET_PREFIX"`
+	BucketPrefix    string `help:"What the names of the buckets begin with." default:"noctua-" env:"NOCTUA_BUCKET_PREFIX"`
 }
 
 // secretOf returns value, or else what file holds. what names it in errors.

@@ -75,6 +75,11 @@ func (c *ingestCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer closeListener(listener)
+	stow, err := c.openStow(inv.ctx, "", "")
+	if err != nil {
+		return err
+	}
+	defer stow.close()
 	secret, err := secretOf("the site secret", c.SiteSecret, c.SiteSecretFile)
 	if err != nil {
 		return err
@@ -88,7 +93,7 @@ func (c *ingestCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer b.close()
-	services, err := newIngest(b, c.ingestFlags, listener, secret, model.Manifest.Sha256)
+	services, err := newIngest(b, c.ingestFlags, listener, stow, secret, model.Manifest.Sha256)
 	if err != nil {
 		return err
 	}

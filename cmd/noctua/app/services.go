@@ -29,6 +29,7 @@ type ingestFlags struct {
 	watchFlags    `embed:""`
 	manifestFlags `embed:""`
 	dicomFlags    `embed:""`
+	stowFlags     `embed:""`
 }
 
 // manifestFlags configure what intake and reports do with manifests.
@@ -36,8 +37,9 @@ type manifestFlags struct {
 	ManifestDeadline time.Duration `help:"How long the pictures that a manifest announces are waited for." default:"1h" env:"NOCTUA_MANIFEST_DEADLINE"`
 }
 
-// newIngest builds the intake, what wakes it, and the DICOM receiver where listener is not nil.
-func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
+// newIngest builds the intake, what wakes it, and the doors that are open: the DICOM receiver where listener is not nil, and STOW-RS
+// where stow is not nil.
+func newIngest(b *backbone, f ingestFlags, listener net.Listener, stow *stowDoor, siteSecret, modelSHA256 string) ([]lifecycle.Component, error) {
 	wake := make(chan struct{}, 1) // one pending wake-up is enough
 	service, err := ingest.New(ingest.Deps{
 		Blob: b.blobs, Publisher: b.conn, Files: b.files, Wake: wake, Logger: b.logger.With("service", "ingest"), Clock: time.Now,
@@ -70,6 +72,15 @@ func newIngest(b *backbone, f ingestFlags, listener net.Listener, siteSecret, mo
 		Handler: func(ctx context.Context, d stream.Delivery) error { return service.HandleDecision(ctx, d.Envelope) },
 	}
 	components := []lifecycle.Component{{Name: "ingest", Run: service.Run}, {Name: "inbox wake-ups", Run: waker}, {Name: "releases", Run: releases.Run}}
+	if stow != nil {
+		door, err := ingest.NewStow(ingest.StowDeps{
+			Blob: b.blobs, Listener: stow.listener, Authorize: stow.authorize, Logger: b.logger.With("service", "stow"), Clock: time.Now,
+		}, ingest.StowConfig{})
+		if err != nil {
+			return nil, err
+		}
+		components = append(components, lifecycle.Component{Name: "STOW-RS door", Run: door.Run})
+	}
 	if listener == nil {
 		return components, nil
 	}
