@@ -43,6 +43,10 @@ test-training: ## Run the tests of the Python training package (needs PyTorch; P
 bench: deps ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: fuzz
+fuzz: deps ## Fuzz every parser of bytes from outside, FUZZTIME (10m) each: two hours and more
+	./deploy/fuzz.sh
+
 .PHONY: generate
 generate: ## Make the Go types from schemas/
 	./schemas/generate.sh
