@@ -838,7 +838,8 @@ type Report struct {
 	// CodeVersion corresponds to the JSON schema field "code_version".
 	CodeVersion string `json:"code_version"`
 
-	// Numbers of images.
+	// Numbers of images. Of a corrected image only the newest revision counts, and an
+	// older one while it has no outcome.
 	Counts ReportCounts `json:"counts"`
 
 	// RFC 3339, UTC.
@@ -882,7 +883,8 @@ type Report struct {
 	Version int `json:"version"`
 }
 
-// Numbers of images.
+// Numbers of images. Of a corrected image only the newest revision counts, and an
+// older one while it has no outcome.
 type ReportCounts struct {
 	// Images.
 	Failed int `json:"failed"`

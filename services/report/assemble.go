@@ -50,7 +50,11 @@ func assemble(study store.Study, parts []part, rejected []store.Rejected, expect
 	for _, p := range parts {
 		img := reportImage(p)
 		r.Images = append(r.Images, img)
-		count(&r.Counts, img.Status)
+		// Of a corrected image the newest revision counts; an older one only holds the report up while it has no outcome.
+		if !p.superseded || img.Status == record.ImagePending {
+			r.Counts.Images++
+			count(&r.Counts, img.Status)
+		}
 	}
 	seen := map[string]bool{}
 	for _, q := range rejected {
@@ -65,7 +69,7 @@ func assemble(study store.Study, parts []part, rejected []store.Rejected, expect
 			SOPUID: q.Document.SOPUID, QuarantineKey: strings.TrimSuffix(q.DocumentKey, documentSuffix)})
 	}
 	r.Missing = missing(study, expected)
-	r.Counts.Images, r.Counts.Rejected = len(r.Images), len(r.Rejected)
+	r.Counts.Rejected = len(r.Rejected)
 	return r
 }
 

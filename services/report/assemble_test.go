@@ -331,6 +331,12 @@ func TestCorrectedHeaderSupersedes(t *testing.T) {
 			t.Errorf("revision %s superseded: %v", i.Sha256[:8], isSuperseded(i))
 		}
 	}
+	if c := doc.Counts; c.Images != 1 || c.Pending != 1 || c.Measured != 0 {
+		t.Errorf("counts %+v: the newest revision alone counts", c)
+	}
+	if text := summary(doc); text != "1 picture: 0 measured, 1 pending; 1 earlier version." {
+		t.Errorf("the page says %q", text)
+	}
 }
 
 func TestNewModelDoesNotUnlearn(t *testing.T) {

@@ -198,6 +198,9 @@ func summary(doc *record.Report) string {
 			text += fmt.Sprintf(", %d %s", part.n, part.text)
 		}
 	}
+	if earlier := len(doc.Images) - c.Images; earlier > 0 {
+		text += fmt.Sprintf("; %d earlier %s", earlier, choose(earlier, "version", "versions"))
+	}
 	return text + "."
 }
 
