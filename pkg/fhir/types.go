@@ -22,10 +22,14 @@ const significantDigits = 5
 // NewDecimal writes v with five significant digits, without exponent.
 func NewDecimal(v float64) Decimal { return RoundDecimal(v, significantDigits) }
 
-// RoundDecimal writes v with that many significant digits, without exponent. Digits before the point are always whole.
+// RoundDecimal writes v with that many significant digits, without exponent. Digits before the point are always whole, and a whole
+// number, such as a count, has none after it.
 func RoundDecimal(v float64, digits int) Decimal {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return "0"
+	}
+	if v == math.Trunc(v) {
+		return Decimal(strconv.FormatFloat(v, 'f', 0, 64))
 	}
 	places := max(0, digits-1-int(math.Floor(math.Log10(math.Abs(v)))))
 	return Decimal(strconv.FormatFloat(v, 'f', places, 64))

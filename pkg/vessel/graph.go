@@ -17,6 +17,8 @@ const (
 	mergeRadii = 2
 	// slackPx is added to both, for what the pixel grid does to thin vessels.
 	slackPx = 2
+	// speckPx is how long a part that hangs on nothing must be to be a piece of vessel: networks leave specks of a few pixels.
+	speckPx = 10
 	// edgeSlackPx is how close to the field's edge, beside its own radius, a vessel's end is one that the field cuts off: thinning
 	// stops about a radius before an end.
 	edgeSlackPx = 2
@@ -148,12 +150,13 @@ func firstBeyond(points []Point, from Point, distance float64) int {
 // NewGraph traces the vessels of a mask inside a field of view, which must lie on the same grid. skeleton is the mask's
 // Skeleton. Branch points are clusters of pixels of the skeleton with three or more neighbours (they are not counted one by
 // one); side branches that do not leave their vessel, and the bridge between two vessels that cross, belong to thinning and
-// not to the eye, and are removed. A part of a single pixel has no segment.
+// not to the eye, and are removed. So are parts shorter than 10 pixels that hang on nothing.
 func NewGraph(mask, fov, skeleton *raster.Mask) *Graph {
 	t := newTracing(mask, skeleton)
 	t.trace()
 	t.prune()
 	t.merge()
+	t.dropSpecks()
 	return t.graph(fov)
 }
 
@@ -437,6 +440,20 @@ func (t *tracing) merge() {
 			keep.edges = append(keep.edges, gone.edges...)
 			gone.edges = nil
 			e = -1 // what has become shorter or a ring may come earlier
+		}
+	}
+}
+
+// dropSpecks removes parts that are too short to be a piece of vessel.
+func (t *tracing) dropSpecks() {
+	for e := range t.edges {
+		edge := &t.edges[e]
+		switch {
+		case edge.dead || t.length(e) >= speckPx:
+		case edge.from < 0:
+			edge.dead = true
+		case edge.from != edge.to && len(t.nodes[edge.from].edges) == 1 && len(t.nodes[edge.to].edges) == 1:
+			t.remove(e)
 		}
 	}
 }

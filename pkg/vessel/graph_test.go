@@ -192,9 +192,9 @@ func TestVesselsCutByTheFieldHaveNoEnds(t *testing.T) {
 
 func TestSpecksAndHoles(t *testing.T) {
 	t.Parallel()
-	// Lone pixels, a block that thinning eats, and a ring with a speck in it.
+	// Lone pixels, a block that thinning eats, a line of six pixels, and a ring with a speck in it.
 	g := graphOf(draw(64, 64, func(x, y int) bool {
-		return x == 5 && y == 5 || x/2 == 10 && y/2 == 10 || x == 40 && y == 40 || math.Abs(math.Hypot(float64(x-40), float64(y-40))-15) <= 1
+		return x == 5 && y == 5 || y == 60 && x >= 5 && x <= 10 || x/2 == 10 && y/2 == 10 || x == 40 && y == 40 || math.Abs(math.Hypot(float64(x-40), float64(y-40))-15) <= 1
 	}))
 	if len(g.Segments) != 1 || g.Segments[0].From != -1 || len(g.Nodes) != 0 {
 		t.Errorf("%d segments and %d nodes, want one ring and no nodes", len(g.Segments), len(g.Nodes))
