@@ -264,6 +264,9 @@ type FieldOfView struct {
 // What a SOPInstanceUID stands for, written once by the first instance that brings
 // it; another picture under the same UID is an identity conflict.
 type Identity struct {
+	// Clinic that the first instance came from; absent in older documents.
+	Clinic string `json:"clinic,omitempty,omitzero"`
+
 	// SHA-256 of the decoded RGB pixels; where the instance is not decoded, of its
 	// pixel data or document as they are encoded; where it has neither, of the whole
 	// file.

@@ -263,6 +263,27 @@ func TestWhatCamerasSend(t *testing.T) {
 	}
 }
 
+// TestAnotherClinicChangesNoReport: a corrected header from another clinic would change the report of the first one; the same bytes do
+// not.
+func TestAnotherClinicChangesNoReport(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.drop("north/1", dicomtest.Native().Encode(false))
+	drain(t, w)
+	w.drop("south/1", dicomtest.Native().Encode(false))
+	drain(t, w)
+	w.check(t, "the same bytes from another clinic", 1, 0, 1)
+	corrected := dicomtest.Native().With(value(0x00100010, "PN", "Right^Name")).Encode(false)
+	w.drop("south/2", corrected)
+	drain(t, w)
+	if got := w.reasons(t); len(got) != 1 || got[0] != CodeOtherClinic {
+		t.Fatalf("a corrected header from another clinic: %v, want %s", got, CodeOtherClinic)
+	}
+	w.drop("north/2", corrected)
+	drain(t, w)
+	w.check(t, "and then from its own", 2, 1, 1)
+}
+
 // TestIdentityOfAWholeFile: what an earlier version wrote down of a file that is not decoded, the hash of all its bytes, still names it.
 func TestIdentityOfAWholeFile(t *testing.T) {
 	t.Parallel()

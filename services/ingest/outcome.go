@@ -46,12 +46,12 @@ func (s *Service) accept(ctx context.Context, it item, instance record.Instance,
 		return it.refuse(CodeProcessing, "", record.Instance{}), nil //nolint:nilerr // it is the outcome of the file
 	}
 
-	same, err := s.claim(ctx, instance, content)
+	conflict, err := s.claim(ctx, instance, content, documentKey)
 	if err != nil {
 		return admission{}, err
 	}
-	if !same {
-		return it.refuse(CodeIdentity, "", instance), nil
+	if conflict != "" {
+		return it.refuse(conflict, "", instance), nil
 	}
 
 	owner := instance
@@ -101,35 +101,48 @@ func (s *Service) publish(ctx context.Context, typ, id, clinic string, data any)
 	return nil
 }
 
-// claim writes down what a SOPInstanceUID stands for, or compares with what is written. same is false for another study or
-// another picture under the same UID.
-func (s *Service) claim(ctx context.Context, instance record.Instance, content string) (same bool, err error) {
+// claim writes down what a SOPInstanceUID stands for, or compares with what is written. conflict is the code of what does not agree:
+// another study or picture under the same UID, or a corrected header from another clinic than the picture's, whose report it would
+// change.
+func (s *Service) claim(ctx context.Context, instance record.Instance, content, documentKey string) (conflict string, err error) {
 	archive := s.deps.Blob.Buckets().Archive
 	key, err := blob.SOPKey(instance.SOPUID)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	identity := record.Identity{Schema: record.IdentitySchema, SOPUID: instance.SOPUID, StudyUID: instance.StudyUID, ContentSha256: content}
-	document, err := record.Encode(record.IdentitySchema, identity)
+	document, err := record.Encode(record.IdentitySchema, record.Identity{
+		Schema: record.IdentitySchema, SOPUID: instance.SOPUID, StudyUID: instance.StudyUID, ContentSha256: content, Clinic: instance.Clinic,
+	})
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	created, err := s.create(ctx, archive, key, document)
 	if err != nil || created {
-		return created, err
+		return "", err
 	}
 	raw, err := s.deps.Blob.GetBytes(ctx, archive, key, maxDocumentBytes)
 	if err != nil {
-		return false, fmt.Errorf("reading an identity: %w", err)
+		return "", fmt.Errorf("reading an identity: %w", err)
 	}
 	first, err := record.Decode[record.Identity](record.IdentitySchema, raw)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	if first.StudyUID == identity.StudyUID && first.ContentSha256 == instance.Sha256 {
-		return true, nil // the same bytes, from when the whole file was hashed of what is not decoded
+	// Of what is not decoded an earlier version hashed the whole file.
+	if first.StudyUID != instance.StudyUID || first.ContentSha256 != content && first.ContentSha256 != instance.Sha256 {
+		return CodeIdentity, nil
 	}
-	return *first == identity, nil
+	if first.Clinic == "" || first.Clinic == instance.Clinic {
+		return "", nil
+	}
+	_, err = s.deps.Blob.Stat(ctx, archive, documentKey)
+	if fault.Is(err, fault.NotFound) {
+		return CodeOtherClinic, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for earlier bytes: %w", err)
+	}
+	return "", nil // the same bytes are a duplicate, whoever sends them
 }
 
 // create writes a document under a key that nothing has yet; created is false if something has.

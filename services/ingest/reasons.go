@@ -14,6 +14,7 @@ const (
 	CodeClinicInvalid     = "clinic-invalid"
 	CodeObjectTooLarge    = "object-too-large"
 	CodeIdentity          = "identity-conflict"
+	CodeOtherClinic       = "clinic-conflict"
 	CodeProcessing        = "processing-failed"
 	CodeArchiveDamaged    = "archive-damaged"
 	CodeArchiveEmpty      = "archive-empty"
@@ -71,6 +72,9 @@ func reasonOf(code string) (r reason, known bool) {
 	case CodeIdentity:
 		return reason{"Another picture or another study has the same number (SOPInstanceUID); one of the two may belong to someone else.",
 			"Find out which of the two pictures is right, have the other one exported anew with its own number, and send it again."}, true
+	case CodeOtherClinic:
+		return reason{"This picture has come from another clinic before, with another header; one of the two has the wrong clinic.",
+			"Find out which clinic the picture belongs to. If it is the other one, discard this file and send it to that clinic's folder; if it is this one, tell whoever looks after Noctua."}, true
 	case CodeProcessing:
 		return reason{"Noctua failed on this file.", askSupport}, true
 	case CodeBytesMissing:
