@@ -15,6 +15,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
 // labelledFolder draws phantoms with their labels: images/, manual1/ and fov/.
@@ -213,7 +214,32 @@ func TestPredictUsesTheDefault(t *testing.T) {
 	set, out := labelledFolder(t, 1), t.TempDir()
 	data := filepath.Join(out, "data")
 	want(t, exitOK, "model", "install", tinyModel(t), "--data", data, "--use")
-	text, errs := want(t, exitOK, "predict", filepath.Join(set, "images", "eye1.png"), "--out", out, "--data", data, "--json")
+	table := filepath.Join(out, "measures.csv")
+	text, errs := want(t, exitOK, "predict", filepath.Join(set, "images", "eye1.png"), "--out", out, "--data", data, "--json", "--csv", table)
+	rows := readTable(t, table)
+	if len(rows) != 1+len(vessel.Definitions()) || len(rows[1]) != len(rows[0]) {
+		t.Fatalf("the table has %d rows: %v", len(rows), rows)
+	}
+	for i, d := range vessel.Definitions() {
+		row := rows[i+1]
+		if value, reason := row[6], row[8]; row[3] != d.Name || (value == "") == (reason == "") && row[7] == "" {
+			t.Errorf("row %v of %s: want a value with an error or a reason, or a reason alone", row, d.Name)
+		}
+	}
 	contains(t, errs, "noctua: model tiny 1 (SHA-256 71f147c2306c)", "the default of the data folder")
 	contains(t, text, `"name": "tiny"`)
+}
+
+func readTable(t *testing.T, path string) [][]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }

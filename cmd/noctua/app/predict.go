@@ -16,6 +16,7 @@ type predictCommand struct {
 	installedModelFlags `embed:""`
 	Out                 string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
 	JSON                bool     `help:"Print JSON: one object a file."`
+	CSV                 string   `name:"csv" help:"Also write a table of all measures here, one row a measure." placeholder:"FILE"`
 	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF, BMP, PPM), DICOM files, or folders of them." name:"picture"`
 }
 
@@ -62,6 +63,11 @@ func (c *predictCommand) Run(inv *invocation) (err error) {
 	})
 	if err != nil {
 		return err
+	}
+	if c.CSV != "" {
+		if err := writeMeasures(c.CSV, outcomes); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		encoder := json.NewEncoder(inv.out)
