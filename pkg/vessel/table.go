@@ -35,7 +35,7 @@ func table() []entry {
 				Text: text + " of the local widths of the vessels, in percent of the field of view's diameter. A width is taken at each " +
 					"point of the centre line outside the branchings, on its normal, between the places where the mask, interpolated " +
 					"between pixel centres, falls below one half.",
-				Source: "Profile across the centre line; VascX and others take twice the distance transform, which is a whole or half pixel",
+				Source: "Profile across the centre line; twice the distance to the nearest background, which is often taken instead, comes in steps of the grid",
 			},
 			func(m *material) (float64, *Absence) {
 				widths := m.widths()
