@@ -121,6 +121,16 @@ func (s *Service) Handler() http.Handler {
 	for _, r := range s.routes() {
 		mux.Handle(r.pattern, s.wrap(r))
 	}
+	if door := s.deps.DICOMWeb; door != nil {
+		mux.HandleFunc("/dicom-web/", func(w http.ResponseWriter, r *http.Request) {
+			// Uploads take as long as they take; the door has deadlines for those that stand still.
+			control := http.NewResponseController(w)
+			if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
+				s.deps.Logger.Warn("an upload keeps the deadlines of pages", "error", err)
+			}
+			door.ServeHTTP(w, r)
+		})
+	}
 	// What is not listed is refused like everything else without a token, so that it tells nothing.
 	mux.Handle("/", s.wrap(route{handle: func(w http.ResponseWriter, r *http.Request) error {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {

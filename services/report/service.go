@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -59,9 +60,11 @@ type Deps struct {
 	// Upstream counts files that wait before the inbox, e.g. in a watched folder; nil: there is no such place.
 	Upstream func(ctx context.Context) (int, error)
 	// Photo decodes a DICOM object to the picture that people see.
-	Photo  func(ctx context.Context, dicom []byte) (*raster.RGB, error)
-	Logger *slog.Logger
-	Clock  func() time.Time
+	Photo func(ctx context.Context, dicom []byte) (*raster.RGB, error)
+	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
+	DICOMWeb http.Handler
+	Logger   *slog.Logger
+	Clock    func() time.Time
 }
 
 // Config of the service.

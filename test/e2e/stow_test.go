@@ -76,13 +76,16 @@ func TestArchiveUploads(t *testing.T) {
 		t.Fatalf("%d %s", status, said)
 	}
 	n.kill()
-	n = startAllInOne(t, data, "--stow-listen", "127.0.0.1:0")
+	n = startAllInOne(t, data) // now at the web page's address alone
 	if s := n.status("--wait"); s.Done != 1 || s.Received != 1 || s.Quarantined+s.Failed+s.Duplicate != 0 {
 		t.Errorf("after the power cut: %+v", s)
 	}
 	refusedEverywhere(t, n, token)
-	if status, said := uploadFile(t, n.stowAddress(), token, picture); status != http.StatusOK {
+	if status, said := uploadFile(t, n.web+"/dicom-web/studies", token, picture); status != http.StatusOK {
 		t.Errorf("again: %d %s", status, said)
+	}
+	if status, said := uploadFile(t, n.web+"/dicom-web/studies", "another", picture); status != http.StatusUnauthorized {
+		t.Errorf("with no token of ours: %d %s", status, said)
 	}
 	eventually(t, nightTimeout, "the duplicate is noted", func() error {
 		if s := n.status(); s.Duplicate != 1 || s.Done != 1 {
@@ -90,8 +93,12 @@ func TestArchiveUploads(t *testing.T) {
 		}
 		return nil
 	})
+	// More than a page may be sent.
+	if status, said := uploadFile(t, n.web+"/dicom-web/studies", token, filepath.Join(clinicFolder(t), "hrf_08_dr.dcm")); status != http.StatusOK {
+		t.Errorf("2 MB: %d %s", status, said)
+	}
 	mustCommand(t, "token", "revoke", "pacs", "--data", data)
-	if status, said := uploadFile(t, n.stowAddress(), token, picture); status != http.StatusUnauthorized {
+	if status, said := uploadFile(t, n.web+"/dicom-web/studies", token, picture); status != http.StatusUnauthorized {
 		t.Errorf("with a revoked token: %d %s", status, said)
 	}
 	n.stop()

@@ -80,7 +80,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer closeListener(listener)
-	stow, err := c.openStow(inv.ctx, filepath.Join(c.Data, tokensFile), keys.APIToken)
+	stow, err := c.openStowInside(inv.ctx, filepath.Join(c.Data, tokensFile), keys.APIToken)
 	if err != nil {
 		return err
 	}
@@ -175,6 +175,7 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 	}
 	reports, err := report.New(report.Deps{
 		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
+		DICOMWeb: stow.proxy(b.logger.With("service", "stow")),
 		Upstream: func(context.Context) (int, error) {
 			waiting, err := watcher.Waiting()
 			for _, w := range watchers {
@@ -230,7 +231,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(c.Data), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(web, c.Data), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

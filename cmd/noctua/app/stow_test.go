@@ -116,7 +116,7 @@ func TestStowFlags(t *testing.T) {
 	if strings.HasSuffix(flags.StowListen, ":0") || flags.StowListen != door.listener.Addr().String() {
 		t.Errorf("the address is %s", flags.StowListen)
 	}
-	contains(t, flags.stowAnnouncement("DATA"), "http://"+flags.StowListen+"/dicom-web/studies", "--data DATA")
+	contains(t, flags.stowAnnouncement("http://WEB", "DATA"), "http://WEB/dicom-web/studies and http://"+flags.StowListen+"/dicom-web/studies", "--data DATA")
 	if _, err := (&stowFlags{StowListen: flags.StowListen, StowTokens: tokens}).openStow(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "--stow-listen") {
 		t.Errorf("an address that is taken: %v", err)
 	}

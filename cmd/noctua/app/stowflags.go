@@ -6,9 +6,14 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/token"
@@ -16,7 +21,7 @@ import (
 
 // stowFlags configure the door by which archives and programs send: STOW-RS (DICOMweb).
 type stowFlags struct {
-	StowListen   string `name:"stow-listen" help:"Address at which archives send by STOW-RS (DICOMweb), e.g. 127.0.0.1:8104; without it there is none." env:"NOCTUA_STOW_LISTEN" placeholder:"ADDRESS"`
+	StowListen   string `name:"stow-listen" help:"Address at which archives send by STOW-RS (DICOMweb), e.g. 127.0.0.1:8104. Without it ingest has no such door, and noctua run has it at the web page's address alone." env:"NOCTUA_STOW_LISTEN" placeholder:"ADDRESS"`
 	StowTokens   string `name:"stow-tokens" help:"File of the tokens that may upload, made by noctua token; noctua run takes tokens.json of the data folder if none is named." env:"NOCTUA_STOW_TOKENS" placeholder:"FILE"`
 	StowInsecure bool   `name:"stow-insecure" help:"Allow STOW-RS beyond this machine without TLS." env:"NOCTUA_STOW_INSECURE"`
 }
@@ -70,6 +75,29 @@ func (f *stowFlags) openStow(ctx context.Context, tokens, operator string) (*sto
 	return &stowDoor{listener: listener, authorize: authorizeBy(path, operator)}, nil
 }
 
+// openStowInside opens the door of noctua run, which is always there: at an address of its own where one is named, and else at one
+// that only proxy knows.
+func (f *stowFlags) openStowInside(ctx context.Context, tokens, operator string) (*stowDoor, error) {
+	if f.StowListen != "" {
+		return f.openStow(ctx, tokens, operator)
+	}
+	inside := stowFlags{StowListen: "127.0.0.1:0", StowTokens: f.StowTokens}
+	return inside.openStow(ctx, tokens, operator)
+}
+
+// proxy hands requests on to the door, so that archives may use the web page's address too.
+func (d *stowDoor) proxy(logger *slog.Logger) http.Handler {
+	door := &url.URL{Scheme: "http", Host: d.listener.Addr().String()}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(door)
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConns: 4, IdleConnTimeout: time.Minute},
+		ErrorLog:  slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
 // authorizeBy reads the file of tokens anew each time, so that a new token works at once and a revoked one no longer.
 func authorizeBy(path, operator string) func(shown string) (token.Grant, bool, error) {
 	return func(shown string) (token.Grant, bool, error) {
@@ -89,10 +117,11 @@ func authorizeBy(path, operator string) func(shown string) (token.Grant, bool, e
 	}
 }
 
-// stowAnnouncement tells people how archives reach the door; "" where there is none.
-func (f *stowFlags) stowAnnouncement(data string) string {
-	if f.StowListen == "" {
-		return ""
+// stowAnnouncement tells people how archives reach the door of noctua run.
+func (f *stowFlags) stowAnnouncement(web, data string) string {
+	address := web + "/dicom-web/studies"
+	if f.StowListen != "" {
+		address += " and http://" + f.StowListen + "/dicom-web/studies"
 	}
-	return fmt.Sprintf("  STOW-RS       http://%s/dicom-web/studies\n                make a token for an archive: %s token create NAME --scope upload:CLINIC --data %s\n", f.StowListen, os.Args[0], data)
+	return fmt.Sprintf("  STOW-RS       %s\n                make a token for an archive: %s token create NAME --scope upload:CLINIC --data %s\n", address, os.Args[0], data)
 }
