@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +29,9 @@ const (
 	maxBodyBytes   = 1 << 20
 	// stopTimeout is how long running requests may take when the service stops.
 	stopTimeout = 5 * time.Second
+	// doorIdleTimeout bounds how long an upload below /dicom-web/ may stand still; a little more than the door's own, whose answer
+	// says why.
+	doorIdleTimeout = 70 * time.Second
 )
 
 // contentPolicy lets the page load what this service serves, and nothing else.
@@ -121,15 +125,8 @@ func (s *Service) Handler() http.Handler {
 	for _, r := range s.routes() {
 		mux.Handle(r.pattern, s.wrap(r))
 	}
-	if door := s.deps.DICOMWeb; door != nil {
-		mux.HandleFunc("/dicom-web/", func(w http.ResponseWriter, r *http.Request) {
-			// Uploads take as long as they take; the door has deadlines for those that stand still.
-			control := http.NewResponseController(w)
-			if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
-				s.deps.Logger.Warn("an upload keeps the deadlines of pages", "error", err)
-			}
-			door.ServeHTTP(w, r)
-		})
+	if s.deps.DICOMWeb != nil {
+		mux.Handle("/dicom-web/", patient(s.deps.DICOMWeb, doorIdleTimeout))
 	}
 	// What is not listed is refused like everything else without a token, so that it tells nothing.
 	mux.Handle("/", s.wrap(route{handle: func(w http.ResponseWriter, r *http.Request) error {
@@ -156,6 +153,33 @@ func (s *Service) Handler() http.Handler {
 		h.Set("Cache-Control", "no-store")
 		guarded.ServeHTTP(w, r)
 	})
+}
+
+// patient gives a handler all the time that its request needs, as long as something of it arrives within idle: the deadlines of pages
+// are for the whole of a request. What the handler leaves unread is waited for no longer than that either.
+func patient(handler http.Handler, idle time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		body := &patientBody{ReadCloser: r.Body, extend: func() {
+			// Where a deadline cannot be set, the connection is gone, and the next read shows it.
+			_ = control.SetReadDeadline(time.Now().Add(idle))
+			_ = control.SetWriteDeadline(time.Now().Add(2 * idle))
+		}}
+		body.extend()
+		r.Body = body
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// patientBody gives each read its time.
+type patientBody struct {
+	io.ReadCloser
+	extend func()
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	b.extend()
+	return b.ReadCloser.Read(p)
 }
 
 // wrap puts access and error handling around a handler.
