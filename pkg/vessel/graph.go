@@ -411,7 +411,15 @@ func (t *tracing) leaving(e, n int) tracedEdge {
 // merge makes one node of branchings that are joined by a bridge no longer than the vessels are wide, and removes the small
 // rings that are left: holes of a mask.
 func (t *tracing) merge() {
-	for e := 0; e < len(t.edges); e++ {
+	// Whatever changes is looked at again, and nothing else: a mesh has thousands of bridges.
+	known := len(t.edges)
+	todo := make([]int, known)
+	for e := range todo {
+		todo[e] = e
+	}
+	for len(todo) > 0 {
+		e := todo[0]
+		todo = todo[1:]
 		edge := t.edges[e]
 		if edge.dead || edge.from < 0 || len(t.nodes[edge.from].edges) < 3 || len(t.nodes[edge.to].edges) < 3 {
 			continue
@@ -423,6 +431,9 @@ func (t *tracing) merge() {
 			if length <= 2*math.Pi*mergeRadii*radius {
 				t.remove(e)
 				t.join(edge.from)
+				for ; known < len(t.edges); known++ {
+					todo = append(todo, known)
+				}
 			}
 		case length <= mergeRadii*radius+slackPx:
 			t.remove(e)
@@ -439,7 +450,7 @@ func (t *tracing) merge() {
 			}
 			keep.edges = append(keep.edges, gone.edges...)
 			gone.edges = nil
-			e = -1 // what has become shorter or a ring may come earlier
+			todo = append(todo, keep.edges...) // they may be rings now, or short for the wider of the two
 		}
 	}
 }

@@ -535,3 +535,13 @@ func BenchmarkMeasureFilled(b *testing.B) {
 		measure(b, all, fov, size)
 	}
 }
+
+// BenchmarkMeasureMesh is what noise might come to at worst: thousands of bridges, all to be merged.
+func BenchmarkMeasureMesh(b *testing.B) {
+	const size = 1024
+	fov := disc(size)
+	mesh := draw(size, size, func(x, y int) bool { return x%9 < 2 || y%40 < 2 || y%40 >= 4 && y%40 < 6 })
+	for b.Loop() {
+		measure(b, mesh, fov, size)
+	}
+}
