@@ -64,14 +64,17 @@ func Capability(version, released string) any {
 
 // otherCodes are the codes of MeasuresSystem that are no measures, with what they mean.
 func otherCodes() []record.Note {
-	return []record.Note{
-		{Code: vessel.RegionField, Text: "Region: the whole field of view of the photograph."},
+	notes := []record.Note{{Code: vessel.RegionField, Text: "Region: the whole field of view of the photograph."}}
+	for _, r := range vessel.Regions() {
+		notes = append(notes, record.Note{Code: r.Name, Text: "Region: " + strings.ToLower(r.Text[:1]) + r.Text[1:]})
+	}
+	return append(notes, []record.Note{
 		{Code: ReportCode, Text: "Report of the measures of retinal vessels in the photographs of one study."},
 		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
 		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
 		{Code: gridCode, Text: "Diameter of the field of view in pixels on the grid that a measure was taken on."},
 		{Code: qualityCode, Text: "How well the photograph can be read, 0 (not at all) to 1, judged from the picture alone."},
-	}
+	}...)
 }
 
 // MeasuresCodeSystem is the CodeSystem resource of MeasuresSystem: what an integrator reads before the first report comes.

@@ -161,10 +161,35 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 	if img.Quality != nil {
 		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, qualityCode, "Image quality score"), ValueQuantity: quantity(img.Quality.Score, "1")})
 	}
+	o.Component = append(o.Component, regional(img.Regions, m)...)
 	for _, w := range img.Warnings {
 		o.Note = append(o.Note, Annotation{Text: w.Text})
 	}
 	return o
+}
+
+// regional are the values of a measure in the parts of the field of view, as components under the code of the region.
+func regional(regions []record.Region, m record.Measure) []Component {
+	var out []Component
+	for _, r := range regions {
+		c := Component{Code: concept(MeasuresSystem, r.Name, r.Display)}
+		measured := false // some measures are of the whole field alone
+		for _, v := range r.Measures {
+			if v.Name != m.Name {
+				continue
+			}
+			measured = true
+			if v.Value != nil {
+				c.ValueQuantity = quantity(*v.Value, v.Unit)
+			} else {
+				c.DataAbsentReason = absent(v.AbsentReason)
+			}
+		}
+		if measured {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func quantity(v float64, unit string) *Quantity {

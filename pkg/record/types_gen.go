@@ -784,6 +784,39 @@ type Quarantine struct {
 	StudyUID string `json:"study_uid,omitempty,omitzero"`
 }
 
+// One part of the field of view. measures is absent where absent_reason says why.
+type Region struct {
+	// Something that a reader must know: stable code and a sentence.
+	AbsentReason *Note `json:"absent_reason,omitempty,omitzero"`
+
+	// Where it is, in a sentence.
+	Definition string `json:"definition"`
+
+	// Name for people, within a sentence.
+	Display string `json:"display"`
+
+	// Measures corresponds to the JSON schema field "measures".
+	Measures []RegionalMeasure `json:"measures,omitempty,omitzero"`
+
+	// Stable code.
+	Name string `json:"name"`
+}
+
+// One measure of a region. value is absent where absent_reason says why.
+type RegionalMeasure struct {
+	// Something that a reader must know: stable code and a sentence.
+	AbsentReason *Note `json:"absent_reason,omitempty,omitzero"`
+
+	// Stable code.
+	Name string `json:"name"`
+
+	// UCUM unit.
+	Unit string `json:"unit"`
+
+	// Value in unit.
+	Value *float64 `json:"value,omitempty,omitzero"`
+}
+
 // What became of a file that was released from quarantine. Lies beside it and is
 // never changed.
 type Release struct {
@@ -950,6 +983,11 @@ type ReportImage struct {
 	// Something that a reader must know: stable code and a sentence.
 	Reason *Note `json:"reason,omitempty,omitzero"`
 
+	// Measures of parts of the field of view. Each is defined, with its unit, grid
+	// and source, by the measure of the same name in measures; no error is known of
+	// them.
+	Regions []Region `json:"regions,omitempty,omitzero"`
+
 	// ResultKey corresponds to the JSON schema field "result_key".
 	ResultKey string `json:"result_key,omitempty,omitzero"`
 
@@ -1030,6 +1068,11 @@ type Result struct {
 	// How well the photograph can be read, judged from the picture alone. A score
 	// below limit makes the image ungradable.
 	Quality *Quality `json:"quality,omitempty,omitzero"`
+
+	// Measures of parts of the field of view. Each is defined, with its unit, grid
+	// and source, by the measure of the same name in measures; no error is known of
+	// them.
+	Regions []Region `json:"regions,omitempty,omitzero"`
 
 	// Rows of the photograph and of the mask.
 	Rows int `json:"rows"`

@@ -56,8 +56,7 @@ type Segment struct {
 	Points []Point
 	// LengthPx is the length of the line through Points.
 	LengthPx float64
-	// WidthsPx are local widths, where they can be told apart from the neighbours': not in the branchings themselves. May be
-	// empty.
+	// WidthsPx are the local widths at Points; NaN where they cannot be told apart from the neighbours': in the branchings.
 	WidthsPx []float64
 	// Turning is the sum of the absolute changes of direction along the line, radians: its integrated curvature.
 	Turning float64
@@ -65,11 +64,19 @@ type Segment struct {
 
 // WidthPx is the mean local width of a segment; NaN where there is none.
 func (s *Segment) WidthPx() float64 {
-	sum := 0.0
+	sum, n := 0.0, 0
 	for _, w := range s.WidthsPx {
-		sum += w
+		if !math.IsNaN(w) {
+			sum += w
+			n++
+		}
 	}
-	return sum / float64(len(s.WidthsPx))
+	return sum / float64(n)
+}
+
+// IsLong tells of a segment that is long enough to have a tortuosity, and no ring.
+func (s *Segment) IsLong(g Geometry) bool {
+	return s.From != s.To && s.LengthPx >= segmentPartOfField*g.FOVDiameterPx
 }
 
 // ChordPx is the distance between a segment's ends.
@@ -83,58 +90,40 @@ type Graph struct {
 	Segments []Segment
 }
 
-// BranchPoints counts the nodes at which three or more segments meet. Two vessels that cross are one.
-func (g *Graph) BranchPoints() int {
-	return g.count(func(n *Node) bool { return len(n.Segments) >= 3 })
-}
+// IsBranch tells of a place where three or more segments meet. Two vessels that cross are one.
+func (n *Node) IsBranch() bool { return len(n.Segments) >= 3 }
 
-// EndPoints counts the free ends of vessels, without those that the field of view cuts off.
-func (g *Graph) EndPoints() int {
-	return g.count(func(n *Node) bool { return len(n.Segments) == 1 && !n.AtEdge })
-}
-
-func (g *Graph) count(is func(*Node) bool) int {
-	n := 0
-	for i := range g.Nodes {
-		if is(&g.Nodes[i]) {
-			n++
-		}
-	}
-	return n
-}
+// IsEnd tells of the free end of a vessel; one that the field of view cuts off is none.
+func (n *Node) IsEnd() bool { return len(n.Segments) == 1 && !n.AtEdge }
 
 // Directions at a branch point are taken between two distances from it, in its radii: beyond where centre lines are drawn towards
 // each other, and before the vessels bend.
 const angleFromRadii, angleToRadii = 2, 5
 
-// branchingAngles returns, radians, the smallest angle between two segments at each node at which three meet.
-func (g *Graph) branchingAngles() []float64 {
-	var angles []float64
-	for n := range g.Nodes {
-		node := &g.Nodes[n]
-		if len(node.Segments) != 3 {
-			continue
-		}
-		var directions []Point
-		for i, s := range node.Segments {
-			points := g.Segments[s].Points
-			// A ring that starts and ends here is listed twice: once for each of its ends.
-			if atEnd := g.Segments[s].From != n || slices.Contains(node.Segments[:i], s); atEnd {
-				points = slices.Clone(points)
-				slices.Reverse(points)
-			}
-			near := firstBeyond(points[:len(points)-1], node.At, angleFromRadii*node.RadiusPx)
-			far := near + 1 + firstBeyond(points[near+1:], node.At, angleToRadii*node.RadiusPx)
-			directions = append(directions, points[far].minus(points[near]))
-		}
-		smallest := math.Pi
-		for i, a := range directions {
-			b := directions[(i+1)%3]
-			smallest = min(smallest, math.Abs(math.Atan2(a.X*b.Y-a.Y*b.X, a.X*b.X+a.Y*b.Y)))
-		}
-		angles = append(angles, smallest)
+// branchingAngle returns, radians, the smallest angle between two segments at a node, and whether exactly three meet there.
+func (g *Graph) branchingAngle(n int) (radians float64, bifurcates bool) {
+	node := &g.Nodes[n]
+	if len(node.Segments) != 3 {
+		return 0, false
 	}
-	return angles
+	var directions []Point
+	for i, s := range node.Segments {
+		points := g.Segments[s].Points
+		// A ring that starts and ends here is listed twice: once for each of its ends.
+		if atEnd := g.Segments[s].From != n || slices.Contains(node.Segments[:i], s); atEnd {
+			points = slices.Clone(points)
+			slices.Reverse(points)
+		}
+		near := firstBeyond(points[:len(points)-1], node.At, angleFromRadii*node.RadiusPx)
+		far := near + 1 + firstBeyond(points[near+1:], node.At, angleToRadii*node.RadiusPx)
+		directions = append(directions, points[far].minus(points[near]))
+	}
+	smallest := math.Pi
+	for i, a := range directions {
+		b := directions[(i+1)%3]
+		smallest = min(smallest, math.Abs(math.Atan2(a.X*b.Y-a.Y*b.X, a.X*b.X+a.Y*b.Y)))
+	}
+	return smallest, true
 }
 
 // firstBeyond is the index of the first point that is so far from a place; of the last one if none is. There must be a point.

@@ -38,6 +38,19 @@ func angles() []float64 {
 	return []float64{0, 22.5, 30, 60, 75, 90}
 }
 
+func branchesOf(g *Graph) int { return countNodes(g, (*Node).IsBranch) }
+func endsOf(g *Graph) int     { return countNodes(g, (*Node).IsEnd) }
+
+func countNodes(g *Graph, is func(*Node) bool) int {
+	n := 0
+	for i := range g.Nodes {
+		if is(&g.Nodes[i]) {
+			n++
+		}
+	}
+	return n
+}
+
 func graphOf(m *raster.Mask) *Graph { return NewGraph(m, full(m.Width, m.Height), Skeleton(m)) }
 
 // TestGraphOfShapes: numbers of nodes are exact at every angle and width, lengths and widths close.
@@ -72,7 +85,7 @@ func TestGraphOfShapes(t *testing.T) {
 				name := fmt.Sprintf("%s, half width %g, at %g°", tc.name, half, degrees)
 				m := shape(degrees, tc.on)
 				g := graphOf(m)
-				if b, e, s := g.BranchPoints(), g.EndPoints(), len(g.Segments); b != tc.branches || e != tc.ends || s != tc.segments {
+				if b, e, s := branchesOf(g), endsOf(g), len(g.Segments); b != tc.branches || e != tc.ends || s != tc.segments {
 					t.Errorf("%s: %d branch points, %d end points, %d segments, want %d, %d, %d", name, b, e, s, tc.branches, tc.ends, tc.segments)
 					continue
 				}
@@ -159,11 +172,11 @@ func TestMeasuresOfShapes(t *testing.T) {
 				near(t, fmt.Sprintf("%s at %g°: %s", tc.name, degrees, name), got[name].Value, want, .03*want)
 			}
 			for name, v := range got {
-				// Dimensions depend on where the boxes lie, the length density counts steps of a chain (see TestSkeletonOfThickLine),
-				// the curvature of straight vessels is the pixel grid's, and on thin vessels a single width comes in steps of it.
+				// Dimensions depend on where the boxes lie, the curvature of straight vessels is the pixel grid's, and on thin vessels
+				// a single width comes in steps of it.
 				spread := .02
 				switch name {
-				case FractalDimension, FractalDimensionOpen, FractalFit, LengthDensity, Curvature, WidthP10, WidthP90:
+				case FractalDimension, FractalDimensionOpen, FractalFit, Curvature, WidthP10, WidthP90:
 					continue
 				case WidthMedian, BranchingAngle:
 					spread = .05
@@ -203,8 +216,8 @@ func TestSpecksAndHoles(t *testing.T) {
 	g = graphOf(draw(200, 64, func(x, y int) bool {
 		return x >= 20 && x < 180 && y >= 27 && y < 36 && (x != 100 || y != 31)
 	}))
-	if len(g.Segments) != 1 || g.BranchPoints() != 0 || g.EndPoints() != 2 {
-		t.Errorf("a vessel with a hole: %d segments, %d branch points, %d end points, want 1, 0, 2", len(g.Segments), g.BranchPoints(), g.EndPoints())
+	if len(g.Segments) != 1 || branchesOf(g) != 0 || endsOf(g) != 2 {
+		t.Errorf("a vessel with a hole: %d segments, %d branch points, %d end points, want 1, 0, 2", len(g.Segments), branchesOf(g), endsOf(g))
 	}
 }
 
@@ -220,8 +233,11 @@ func FuzzGraph(f *testing.F) {
 			if (s.From < 0) != (s.To < 0) || len(s.Points) < 2 || math.IsNaN(s.LengthPx) || math.IsNaN(s.Turning) || s.LengthPx < 0 {
 				t.Fatalf("segment %d is %+v", i, s)
 			}
+			if len(s.WidthsPx) != len(s.Points) {
+				t.Fatalf("segment %d has %d widths at %d points", i, len(s.WidthsPx), len(s.Points))
+			}
 			for _, w := range s.WidthsPx {
-				if !(w > 0) {
+				if w <= 0 {
 					t.Fatalf("segment %d has a width of %v", i, w)
 				}
 			}
@@ -240,9 +256,17 @@ func FuzzGraph(f *testing.F) {
 		if ends != 0 {
 			t.Fatalf("%d ends of segments are at no node", ends)
 		}
-		values, err := Measure(m, full(m.Width, m.Height), Geometry{FOVDiameterPx: 24})
-		if err != nil && m.Height > 0 {
+		geometry := Geometry{FOVDiameterPx: 24, Disc: &Circle{8, 9, 5}, Eye: LeftEye, MillimetresPerPx: .01, DegreesPerPx: .04}
+		if m.Height == 0 {
+			return
+		}
+		got, err := Measure(m, full(m.Width, m.Height), geometry)
+		if err != nil {
 			t.Fatal(err)
+		}
+		values := got.Values
+		for _, r := range got.Regions {
+			values = append(values, r.Values...)
 		}
 		for _, v := range values {
 			if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {

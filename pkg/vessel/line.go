@@ -114,17 +114,18 @@ func turning(points []Point, closed bool) float64 {
 // widthMeter measures how wide a mask is across a line.
 type widthMeter struct{ mask *raster.Mask }
 
-// along returns the widths at the points of a line, without those within skipStart and skipEnd pixels of its ends. A width is the
+// along returns the widths at the points of a line; NaN for those within skipStart and skipEnd pixels of its ends. A width is the
 // distance between the places on both sides at which the mask, interpolated bilinearly between pixel centres, falls below ½, on
 // the normal of the line. Where one side is more than twice as far as the other a neighbour was hit: the near side counts twice.
 func (m widthMeter) along(points []Point, skipStart, skipEnd float64) []float64 {
-	var widths []float64
+	widths := make([]float64, len(points))
 	total := lineLength(points)
 	done := 0.0
 	for i := range points {
 		if i > 0 {
 			done += points[i].minus(points[i-1]).length()
 		}
+		widths[i] = math.NaN()
 		before, after := points[max(0, i-smoothPx)], points[min(len(points)-1, i+smoothPx)]
 		direction := after.minus(before)
 		if done < skipStart || total-done < skipEnd || direction.length() == 0 {
@@ -138,7 +139,7 @@ func (m widthMeter) along(points []Point, skipStart, skipEnd float64) []float64 
 		if short := min(a, b) + 1; max(a, b) > 2*short {
 			a, b = short, short
 		}
-		widths = append(widths, a+b)
+		widths[i] = a + b
 	}
 	return widths
 }

@@ -25,10 +25,13 @@ const (
 	BranchingAngle       = "branching-angle-mean"
 	Tortuosity           = "tortuosity-arc-chord"
 	Curvature            = "tortuosity-curvature"
+	WidthMicrometres     = "vessel-width-mean-retina"
+	LengthPerMillimetre  = "vessel-length-density-retina"
+	WidthDegrees         = "vessel-width-mean-angle"
+	LengthPerDegree      = "vessel-length-density-angle"
+	WidthDiscs           = "vessel-width-mean-disc"
+	LengthPerDisc        = "vessel-length-density-disc"
 )
-
-// RegionField is the whole field of view, the region of every measure so far.
-const RegionField = "field-of-view"
 
 // Reasons for which a value is absent: stable, kebab-case.
 const (
@@ -37,6 +40,11 @@ const (
 	ReasonGridTooSmall = "grid-too-small"
 	ReasonNoBranching  = "no-branch-points"
 	ReasonNoSegment    = "no-long-segment"
+	ReasonNoDisc       = "optic-disc-not-found"
+	ReasonEyeUnknown   = "eye-not-stated"
+	ReasonRegionCut    = "region-outside-field-of-view"
+	ReasonNoSpacing    = "pixel-size-not-stated"
+	ReasonNoAngle      = "field-angle-not-stated"
 )
 
 // segmentPartOfField is how long a segment must be, in diameters of the field of view, to have a tortuosity: 25 px of 1024.
@@ -44,27 +52,33 @@ const segmentPartOfField = 25.0 / 1024
 
 // Definition says what a measure is. It travels with every value.
 type Definition struct {
-	Name    string // stable, kebab-case
-	Display string // for people
-	Text    string // one sentence
-	Unit    string // UCUM; "1" is a pure number
-	Region  string // where it is taken
-	Source  string // of the formula
+	Name     string // stable, kebab-case
+	Display  string // for people
+	Text     string // one sentence
+	Unit     string // UCUM; "1" is a pure number
+	Region   string // where it is taken: the Name of a Region
+	Source   string // of the formula
+	Regional bool   // taken in every region, and not of the whole field alone
 }
 
-// Definitions returns the table of measures, in the order in which Measure returns their values.
+// Definitions returns the measures of the whole field of view, in the order in which Measure returns their values.
 func Definitions() []Definition {
 	rows := table()
 	out := make([]Definition, len(rows))
 	for i := range rows {
 		out[i] = rows[i].Definition
+		out[i].Region = RegionField
 	}
 	return out
 }
 
-// Geometry is the scale of the grid that the masks lie on.
+// Geometry is the scale of the grid that the masks lie on. Only the diameter is required.
 type Geometry struct {
-	FOVDiameterPx float64 // diameter of the full field-of-view circle, pixels of the grid; also when the circle is cut
+	FOVDiameterPx    float64 // diameter of the full field-of-view circle, pixels of the grid; also when the circle is cut. It is in the grid's middle
+	Disc             *Circle // the optic disc; nil where it was not found with confidence
+	Eye              Eye
+	MillimetresPerPx float64 // on the retina; 0: not known
+	DegreesPerPx     float64 // 0: not known
 }
 
 // Absence says why there is no value.
@@ -80,41 +94,66 @@ type Value struct {
 	Absent *Absence // nil where there is a value
 }
 
-// Measure takes every measure of Definitions, in that order, on the grid of the two masks, which must have the same size.
-// Vessel pixels outside fov are ignored. The error is about arguments that do not fit; pictures never cause one.
-func Measure(vessels, fov *raster.Mask, geometry Geometry) ([]Value, error) {
+// Measurement is what Measure finds.
+type Measurement struct {
+	Values  []Value          // of the whole field of view: those of Definitions, in that order
+	Regions []RegionalValues // those of Regions, in that order
+	Graph   *Graph
+}
+
+// RegionalValues are the measures of one region.
+type RegionalValues struct {
+	Region
+	Absent *Absence // why nothing was measured here; nil where something was
+	Values []Value  // those of Definitions that are Regional, in that order; none where Absent is set
+}
+
+// Measure takes every measure of the whole field of view and of its regions, on the grid of the two masks, which must have the same
+// size. Vessel pixels outside fov are ignored. The error is about arguments that do not fit; pictures never cause one.
+func Measure(vessels, fov *raster.Mask, geometry Geometry) (*Measurement, error) {
 	if err := check(vessels, fov, geometry); err != nil {
 		return nil, err
 	}
 	inside := raster.NewMask(fov.Width, fov.Height)
-	var vesselPx, fovPx int
 	for i, f := range fov.Pix {
-		if f == 0 {
-			continue
-		}
-		fovPx++
-		if vessels.Pix[i] != 0 {
-			vesselPx++
+		if f != 0 && vessels.Pix[i] != 0 {
 			inside.Pix[i] = raster.Foreground
 		}
 	}
-
 	skeleton := Skeleton(inside)
-	m := &material{
-		inside: inside, skeleton: skeleton, graph: NewGraph(inside, fov, skeleton),
-		vesselPx: float64(vesselPx), fovPx: float64(fovPx), diameterPx: geometry.FOVDiameterPx,
-	}
-	var values []Value
-	for _, row := range table() {
-		v := Value{Definition: row.Definition}
-		if fovPx == 0 {
-			v.Absent = &Absence{ReasonEmptyField, "The field of view holds no pixel, so that nothing can be measured in it."}
-		} else {
-			v.Value, v.Absent = row.measure(m)
+	m := &material{inside: inside, fov: fov, skeleton: skeleton, graph: NewGraph(inside, fov, skeleton), geometry: geometry}
+	parts := m.parts()
+	if parts[0].fovPx == 0 {
+		empty := &Absence{ReasonEmptyField, "The field of view holds no pixel, so that nothing can be measured in it."}
+		for i := range parts {
+			parts[i].absent = empty
 		}
-		values = append(values, v)
 	}
-	return values, nil
+	out := &Measurement{Graph: m.graph}
+	rows := table()
+	for _, row := range rows {
+		out.Values = append(out.Values, row.value(m, &parts[0], RegionField))
+	}
+	for i, region := range Regions() {
+		p := &parts[1+i]
+		r := RegionalValues{Region: region, Absent: p.absent}
+		for _, row := range rows {
+			if row.Regional && p.absent == nil {
+				r.Values = append(r.Values, row.value(m, p, region.Name))
+			}
+		}
+		out.Regions = append(out.Regions, r)
+	}
+	return out, nil
+}
+
+func (e *entry) value(m *material, p *part, region string) Value {
+	v := Value{Definition: e.Definition, Absent: p.absent}
+	v.Region = region
+	if v.Absent == nil {
+		v.Value, v.Absent = e.measure(m, p)
+	}
+	return v
 }
 
 func check(vessels, fov *raster.Mask, geometry Geometry) error {
@@ -126,6 +165,9 @@ func check(vessels, fov *raster.Mask, geometry Geometry) error {
 	if !(geometry.FOVDiameterPx > 0) || math.IsInf(geometry.FOVDiameterPx, 0) {
 		return fault.New(fault.Internal, "field-of-view-diameter-invalid",
 			"The diameter of the field of view must be a positive number of pixels, but is %v.", geometry.FOVDiameterPx)
+	}
+	if d := geometry.Disc; d != nil && (!(d.DiameterPx > 0) || math.IsInf(d.DiameterPx+d.X+d.Y, 0) || math.IsNaN(d.X+d.Y)) {
+		return fault.New(fault.Internal, "optic-disc-invalid", "The optic disc must be a circle on the grid, but is %v.", *d)
 	}
 	return nil
 }

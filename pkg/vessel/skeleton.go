@@ -1,7 +1,6 @@
 package vessel
 
 import (
-	"math"
 	"math/bits"
 
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -172,34 +171,4 @@ func (t *thinning) mask(width, height int) *raster.Mask {
 		}
 	}
 	return out
-}
-
-// SkeletonLength returns the length of a skeleton in pixels: 1 for each pair of pixels that share a side, √2 for each pair
-// that share only a corner. A diagonal pair with a common side neighbour in the skeleton is not counted, because the way
-// through that neighbour is. A lone pixel has length 0.
-func SkeletonLength(skeleton *raster.Mask) float64 {
-	w, h := skeleton.Width, skeleton.Height
-	straight, diagonal := 0, 0
-	on := func(x, y int) bool { return x >= 0 && x < w && y >= 0 && y < h && skeleton.Pix[y*w+x] != 0 }
-	for y := range h {
-		for x, v := range skeleton.Pix[y*w : (y+1)*w] {
-			if v == 0 {
-				continue
-			}
-			east, south, west := on(x+1, y), on(x, y+1), on(x-1, y)
-			if east {
-				straight++
-			}
-			if south {
-				straight++
-			}
-			if !south && !east && on(x+1, y+1) {
-				diagonal++
-			}
-			if !south && !west && on(x-1, y+1) {
-				diagonal++
-			}
-		}
-	}
-	return float64(straight) + math.Sqrt2*float64(diagonal)
 }

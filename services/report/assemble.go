@@ -145,6 +145,7 @@ func reportImage(p part) record.ReportImage {
 	case p.result != nil:
 		res := p.result
 		img.Measures, img.Warnings, img.Provenance, img.Quality = res.Measures, res.Warnings, &res.Provenance, res.Quality
+		img.Regions = res.Regions
 		img.MaskKey, img.OverlayKey = beside(p.image.OutcomeKey, res.Files.Mask), beside(p.image.OutcomeKey, res.Files.Overlay)
 		if p.image.Status == record.ImageUngradable {
 			img.Reason = ungradableReason(res)

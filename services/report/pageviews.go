@@ -100,6 +100,55 @@ func valuesOf(measures []record.Measure) []web.Value {
 	return out
 }
 
+// shown leaves out what is a measure again in a unit that this photograph has no scale for: the same is there in the unit that every
+// photograph has.
+func shown(measures []record.Measure) []record.Measure {
+	return slices.DeleteFunc(slices.Clone(measures), func(m record.Measure) bool {
+		if m.AbsentReason == nil {
+			return false
+		}
+		switch m.Name {
+		case vessel.WidthMicrometres, vessel.LengthPerMillimetre, vessel.WidthDegrees, vessel.LengthPerDegree, vessel.WidthDiscs, vessel.LengthPerDisc:
+			return true
+		}
+		return false
+	})
+}
+
+// regionTable shows the parts of the field of view by the measures that a reader compares them by; all of them are in the report.
+func regionTable(regions []record.Region, measures []record.Measure) *web.RegionTable {
+	if len(regions) == 0 {
+		return nil
+	}
+	t := &web.RegionTable{}
+	names := []string{vessel.AreaDensity, vessel.LengthDensity, vessel.WidthMean, vessel.Tortuosity, vessel.BranchPointCount}
+	for _, name := range names {
+		for _, m := range measures {
+			if m.Name == name {
+				t.Columns = append(t.Columns, strings.TrimSuffix(m.Display+" ("+m.Unit+")", " (1)"))
+			}
+		}
+	}
+	for _, r := range regions {
+		row := web.RegionRow{Name: r.Display, Definition: r.Definition}
+		if r.AbsentReason != nil {
+			row.Why = r.AbsentReason.Text
+		} else {
+			for _, name := range names {
+				text := "–"
+				for _, m := range r.Measures {
+					if m.Name == name && m.Value != nil {
+						text = string(fhir.RoundDecimal(*m.Value, glanceDigits))
+					}
+				}
+				row.Values = append(row.Values, text)
+			}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
 // headline are the measures that a list has room for.
 func headline(measures []record.Measure) []record.Measure {
 	var out []record.Measure
@@ -228,7 +277,7 @@ func imageView(img record.ReportImage) web.ImageView {
 	v := web.ImageView{
 		Photo: fmt.Sprintf("%sphoto.jpg?width=%d", at, photoWidthPx), PhotoFull: at + "photo.jpg",
 		Title: "Photograph", AcquiredAt: strings.Replace(img.AcquiredAt, "T", " ", 1),
-		Status: string(img.Status), StatusText: statusTexts[string(img.Status)], Values: valuesOf(img.Measures), Superseded: isSuperseded(img),
+		Status: string(img.Status), StatusText: statusTexts[string(img.Status)], Values: valuesOf(shown(img.Measures)), Regions: regionTable(img.Regions, img.Measures), Superseded: isSuperseded(img),
 	}
 	if img.Rows != nil && img.Columns != nil {
 		v.Width, v.Height = *img.Columns, *img.Rows

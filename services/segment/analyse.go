@@ -93,6 +93,14 @@ type Subject struct {
 	Decoder          string        // what made RGB of the file
 	BurnedIn         bool          // text may be burned into the margin: the overlay must not show it
 	Notes            []record.Note // of the decoder; they become warnings
+	// What the photograph states of its scale, checked at intake; nil where it does not.
+	PixelSpacingMm, HorizontalFOVDeg *float64
+}
+
+// describe takes what an instance document says of the picture.
+func (s *Subject) describe(i *record.Instance) {
+	s.Laterality, s.BurnedIn = i.Laterality, i.BurnedIn
+	s.PixelSpacingMm, s.HorizontalFOVDeg = i.PixelSpacingMm, i.HorizontalFOVDeg
 }
 
 // Analysis is what is known about one picture.
@@ -104,6 +112,8 @@ type Analysis struct {
 	FOVMask     *raster.Mask  // on the canvas
 	Probability *raster.Plane // of vessel, on the canvas
 	Vessels     *raster.Mask  // on the canvas, inside the field of view: what is measured
+	Geometry    vessel.Geometry
+	Graph       *vessel.Graph // on the canvas; nil where nothing was measured
 	Classes     []Class       // of the model, beyond background and vessel
 	Timings     Timings
 }
@@ -169,7 +179,7 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 		// The provider was not the one that was asked for: the reader of a number must be able to see it.
 		out.Result.Provenance.ExecutionProvider += " (" + string(info.Requested) + ")"
 	}
-	absent, err := a.measure(ctx, p, out)
+	absent, err := a.measure(ctx, p, subject, out)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +199,7 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 
 // measure fills out with everything that can be known. Notes instead of an error, the leading one first, say why there are no
 // measures.
-func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([]record.Note, error) {
+func (a *Analyser) measure(ctx context.Context, p *raster.RGB, subject Subject, out *Analysis) ([]record.Note, error) {
 	manifest := a.network.Model().Manifest
 	took := stopwatch()
 	fov, err := fundus.FindFOV(p)
@@ -262,11 +272,6 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([
 	if len(absent) > 0 {
 		return absent, nil
 	}
-	values, err := vessel.Measure(out.Vessels, mask, vessel.Geometry{FOVDiameterPx: canvas.DiameterPx})
-	if err != nil {
-		return nil, fmt.Errorf("measuring the vessels: %w", err)
-	}
-	out.Result.Measures = measures(values, canvas.DiameterPx)
 	disc, err := fundus.FindDisc(image, norm, out.Vessels, mask, canvas.DiameterPx)
 	if err != nil {
 		return nil, fmt.Errorf("finding the optic disc: %w", err)
@@ -275,6 +280,14 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, out *Analysis) ([
 		x, y := canvas.ToSource(disc.CenterX, disc.CenterY)
 		out.Result.OpticDisc = &record.OpticDisc{CenterX: x, CenterY: y, Diameter: disc.DiameterPx / canvas.Scale(), Confidence: disc.Confidence}
 	}
+	out.Geometry = geometry(canvas, disc, subject)
+	measured, err := vessel.Measure(out.Vessels, mask, out.Geometry)
+	if err != nil {
+		return nil, fmt.Errorf("measuring the vessels: %w", err)
+	}
+	out.Graph = measured.Graph
+	out.Result.Measures = measures(measured.Values, canvas.DiameterPx)
+	out.Result.Regions = regions(measured.Regions)
 	addErrors(out.Result.Measures, manifest.Errors, meanVariance(plane, mask))
 	out.Result.Warnings = append(out.Result.Warnings, outsideTraining(manifest.TrainingRange, norm, canvas.Scale(), out.Result.Measures)...)
 	out.Timings.Measures = took()

@@ -208,10 +208,12 @@ func (w *worker) fetch(ctx context.Context, img target, instance *record.Instanc
 	if err != nil {
 		return nil, Subject{}, fmt.Errorf("reading the archived image %s: %w", img.SOPUID, err)
 	}
-	return file.Picture, Subject{
-		StudyUID: img.StudyUID, SOPUID: img.SOPUID, SHA256: img.Sha256, Clinic: img.clinic, Laterality: instance.Laterality,
-		Decoder: dicomDecoder(file.TransferSyntax), BurnedIn: instance.BurnedIn, Notes: file.Notes,
-	}, nil
+	subject := Subject{
+		StudyUID: img.StudyUID, SOPUID: img.SOPUID, SHA256: img.Sha256, Clinic: img.clinic,
+		Decoder: dicomDecoder(file.TransferSyntax), Notes: file.Notes,
+	}
+	subject.describe(instance)
+	return file.Picture, subject, nil
 }
 
 // put writes a file that is the same whoever writes it, so that one that is there already is as good.

@@ -10,19 +10,67 @@ import (
 	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
+// geometry is what the measures are taken with: the scale of the canvas, and what is known of the eye.
+func geometry(canvas fundus.Canvas, disc fundus.Disc, subject Subject) vessel.Geometry {
+	g := vessel.Geometry{FOVDiameterPx: canvas.DiameterPx}
+	if disc.Confidence >= fundus.DiscConfidence {
+		g.Disc = &vessel.Circle{X: disc.CenterX, Y: disc.CenterY, DiameterPx: disc.DiameterPx}
+	}
+	switch subject.Laterality {
+	case record.RightEye:
+		g.Eye = vessel.RightEye
+	case record.LeftEye:
+		g.Eye = vessel.LeftEye
+	}
+	if mm := subject.PixelSpacingMm; mm != nil {
+		g.MillimetresPerPx = *mm / canvas.Scale()
+	}
+	// A field that fills the frame shows no width that the angle could belong to.
+	if deg, f := subject.HorizontalFOVDeg, canvas.FOV; deg != nil && !f.FillsFrame {
+		seen := min(f.Right, f.CenterX+f.Radius) - max(f.Left, f.CenterX-f.Radius)
+		g.DegreesPerPx = *deg / (seen * canvas.Scale())
+	}
+	return g
+}
+
 // measures writes values as they appear in documents. gridPx is the diameter of the field of view on the measured grid.
 func measures(values []vessel.Value, gridPx float64) []record.Measure {
 	out := make([]record.Measure, 0, len(values))
 	for _, v := range values {
 		m := measure(v.Definition, gridPx)
-		if v.Absent != nil {
-			m.AbsentReason = &record.Note{Code: v.Absent.Code, Text: v.Absent.Sentence}
-		} else {
-			m.Value = &v.Value
-		}
+		m.Value, m.AbsentReason = valueOf(v)
 		out = append(out, m)
 	}
 	return out
+}
+
+// regions writes the values of parts of the field as they appear in documents.
+func regions(list []vessel.RegionalValues) []record.Region {
+	var out []record.Region
+	for _, r := range list {
+		region := record.Region{Name: r.Name, Display: r.Display, Definition: r.Text, AbsentReason: noteOf(r.Absent)}
+		for _, v := range r.Values {
+			m := record.RegionalMeasure{Name: v.Name, Unit: v.Unit}
+			m.Value, m.AbsentReason = valueOf(v)
+			region.Measures = append(region.Measures, m)
+		}
+		out = append(out, region)
+	}
+	return out
+}
+
+func valueOf(v vessel.Value) (*float64, *record.Note) {
+	if v.Absent != nil {
+		return nil, noteOf(v.Absent)
+	}
+	return &v.Value, nil
+}
+
+func noteOf(a *vessel.Absence) *record.Note {
+	if a == nil {
+		return nil
+	}
+	return &record.Note{Code: a.Code, Text: a.Sentence}
 }
 
 // quality writes the quality as it appears in documents.

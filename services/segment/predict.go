@@ -247,7 +247,7 @@ func decodeDICOM(data []byte, subject *Subject) (*raster.RGB, error) {
 	if instance.StudyUID != "" && instance.SOPUID != "" {
 		subject.StudyUID, subject.SOPUID = instance.StudyUID, instance.SOPUID
 	}
-	subject.Laterality, subject.BurnedIn = instance.Laterality, instance.BurnedIn
+	subject.describe(&instance)
 	subject.Decoder = dicomDecoder(file.TransferSyntax)
 	picture, notes, err := file.Decode()
 	subject.Notes = append(subject.Notes, notes...)

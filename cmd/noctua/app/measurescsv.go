@@ -34,6 +34,18 @@ func writeMeasures(path string, outcomes []predicted) error {
 		for _, m := range o.Result.Measures {
 			rows = append(rows, []string{o.File, o.Status, string(o.Result.Laterality), m.Name, m.Region, m.Unit, number(m.Value), number(m.Error), reasonOf(m), model, number(m.GridFOVPx)})
 		}
+		for _, r := range o.Result.Regions {
+			if r.AbsentReason != nil {
+				rows = append(rows, []string{o.File, o.Status, string(o.Result.Laterality), "", r.Name, "", "", "", r.AbsentReason.Text, model, ""})
+			}
+			for _, m := range r.Measures {
+				why := ""
+				if m.AbsentReason != nil {
+					why = m.AbsentReason.Text
+				}
+				rows = append(rows, []string{o.File, o.Status, string(o.Result.Laterality), m.Name, r.Name, m.Unit, number(m.Value), "", why, model, ""})
+			}
+		}
 	}
 	if err := table.WriteAll(rows); err != nil {
 		_ = file.Close() // the first error counts

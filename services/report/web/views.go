@@ -106,10 +106,24 @@ type ImageView struct {
 	Status, StatusText                            string
 	Reason                                        string
 	Values                                        []Value
+	Regions                                       *RegionTable // nil where nothing was measured
 	Warnings, Notes                               []string
 	Provenance                                    []Fact
 	Superseded                                    bool
 	Quality                                       *Quality // nil where it was not judged
+}
+
+// RegionTable has the measures of parts of the field of view.
+type RegionTable struct {
+	Columns []string
+	Rows    []RegionRow
+}
+
+// RegionRow is one part of the field.
+type RegionRow struct {
+	Name, Definition string
+	Why              string   // why there are no values; "" where there are
+	Values           []string // one a column; "–" where there is none
 }
 
 // Quality is how well a photograph can be read.
