@@ -1,6 +1,8 @@
 """The measures of the Go package ``pkg/vessel``, for fitting their errors; the product's numbers come from Go.
 
-Definitions are the same; the skeleton is scikit-image's (Zhang and Suen 1984), within about 1 % of Go's.
+Definitions are the same, but for the length density: Go takes it on the smoothed lines of a vessel graph, and this on the steps of
+scikit-image's skeleton (Zhang and Suen 1984), corrected for what steps are longer than a line. On the labels of CHASE_DB1 they
+differ by at most 2 %.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ LENGTH_DENSITY = "vessel-length-density"
 FRACTAL_DIMENSION = "fractal-dimension"
 NAMES = (AREA_DENSITY, LENGTH_DENSITY, FRACTAL_DIMENSION)
 
+_LINE_BY_STEPS = 0.9481
+"""Length of a line by that of its chain of straight and diagonal steps, mean over all directions (Kulpa 1977)."""
+
 _SMALLEST_BOX_PX = 4
 _MIN_BOX_SIZES = 2
 
@@ -22,7 +27,7 @@ def measure(vessels: np.ndarray, fov: np.ndarray, fov_px: float) -> dict[str, fl
     area = int(fov.sum())
     return {
         AREA_DENSITY: float(inside.sum()) / area if area else float("nan"),
-        LENGTH_DENSITY: skeleton_length(inside) * fov_px / area if area else float("nan"),
+        LENGTH_DENSITY: _LINE_BY_STEPS * skeleton_length(inside) * fov_px / area if area else float("nan"),
         FRACTAL_DIMENSION: box_dimension(inside),
     }
 
