@@ -9,6 +9,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/noctua-screening/noctua/pkg/drawing"
 )
 
 // Sizes of the figure, pixels.
@@ -35,11 +37,6 @@ const (
 // threshold, the reliability diagram, the densities, and, where the report has overlays, the worst, the median and the best
 // picture.
 func WriteFigure(w io.Writer, r *Report) error {
-	face, err := newFace(fontSizePx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = face.Close() }() // holds no file
 	summary := summaryLines(r)
 	pitch := barPitch(len(r.PerImage))
 	barsHeight := max(pitch*len(r.PerImage), maxBarPitchPx)
@@ -50,13 +47,17 @@ func WriteFigure(w io.Writer, r *Report) error {
 	for _, s := range sheet {
 		height = max(height, bottom+2*linePitchPx+s.overlay.Bounds().Dy()+linePitchPx+marginPx)
 	}
-	c := canvas{RGBA: image.NewRGBA(image.Rect(0, 0, figureWidthPx, height)), face: face}
+	drawn, err := drawing.New(figureWidthPx, height, fontSizePx)
+	if err != nil {
+		return err
+	}
+	c := canvas{drawn}
 	draw.Draw(c.RGBA, c.Bounds(), image.NewUniform(paper), image.Point{}, draw.Src)
-	c.text(marginPx, 28, left, ink, fmt.Sprintf("%s on %s, split %s: %d pictures, pixels inside the field of view, native resolution", r.Model.Label(), r.Layout, r.Split, r.Images))
-	c.text(marginPx, 48, left, ink, fmt.Sprintf("pooled: Dice %s   AUC %s   sensitivity %s   specificity %s   MCC %s", r.Dice, r.AUC, r.Sensitivity, r.Specificity, r.MCC))
+	c.Text(marginPx, 28, left, ink, fmt.Sprintf("%s on %s, split %s: %d pictures, pixels inside the field of view, native resolution", r.Model.Label(), r.Layout, r.Split, r.Images))
+	c.Text(marginPx, 48, left, ink, fmt.Sprintf("pooled: Dice %s   AUC %s   sensitivity %s   specificity %s   MCC %s", r.Dice, r.AUC, r.Sensitivity, r.Specificity, r.MCC))
 	c.bars(marginPx+nameWidthPx, headHeightPx, pitch, barsHeight, r)
 	for i, line := range summary {
-		c.text(marginPx, summaryTop+i*linePitchPx+linePitchPx, left, ink, c.fitted(line, nameWidthPx+barLengthPx+panelGapPx-40))
+		c.Text(marginPx, summaryTop+i*linePitchPx+linePitchPx, left, ink, c.Fitted(line, nameWidthPx+barLengthPx+panelGapPx-40))
 	}
 	first, second := marginPx+nameWidthPx+barLengthPx+panelGapPx, marginPx+nameWidthPx+barLengthPx+2*panelGapPx+panelSidePx
 	c.roc(first, headHeightPx, r)
@@ -76,17 +77,17 @@ func (c canvas) bars(x, y, pitch, height int, r *Report) {
 	at := func(v float64) int { return x + int(math.Round(v*barLengthPx)) }
 	for tick := 0; tick <= 10; tick += 2 {
 		v := float64(tick) / 10
-		c.fill(at(v), y, at(v)+1, y+height, grid)
-		c.text(at(v), y+height+18, centre, ink, strconv.FormatFloat(v, 'f', 1, 64))
+		c.Fill(at(v), y, at(v)+1, y+height, grid)
+		c.Text(at(v), y+height+18, centre, ink, strconv.FormatFloat(v, 'f', 1, 64))
 	}
 	trained := false
 	thick := int(barShare * float64(pitch))
 	for i, p := range r.PerImage {
 		top := y + i*pitch + (pitch-thick)/2
 		baseline := top + thick/2 + fontSizePx*2/5
-		c.text(x-10, baseline, right, ink, c.fitted(p.Name, nameWidthPx-12))
+		c.Text(x-10, baseline, right, ink, c.Fitted(p.Name, nameWidthPx-12))
 		if !p.Dice.Defined() {
-			c.text(x+4, baseline, left, ink, "no vessels, in label or mask")
+			c.Text(x+4, baseline, left, ink, "no vessels, in label or mask")
 			continue
 		}
 		colour, textColour := bar, paper
@@ -94,23 +95,23 @@ func (c canvas) bars(x, y, pitch, height int, r *Report) {
 			colour, textColour, trained = barTrain, ink, true
 		}
 		end := at(float64(p.Dice))
-		c.fill(x, top, end, top+thick, colour)
+		c.Fill(x, top, end, top+thick, colour)
 		if value := strconv.FormatFloat(float64(p.Dice), 'f', 3, 64); end-x > valueWidthPx {
-			c.text(x+8, baseline, left, textColour, value)
+			c.Text(x+8, baseline, left, textColour, value)
 		} else {
-			c.text(end+6, baseline, left, ink, value)
+			c.Text(end+6, baseline, left, ink, value)
 		}
 	}
-	c.fill(x, y, x+1, y+height, ink)
+	c.Fill(x, y, x+1, y+height, ink)
 	if r.Dice.Defined() {
-		c.fill(at(float64(r.Dice)), y, at(float64(r.Dice))+2, y+height, strong)
-		c.text(at(float64(r.Dice)), y-8, centre, strong, "pooled "+strconv.FormatFloat(float64(r.Dice), 'f', 3, 64))
+		c.Fill(at(float64(r.Dice)), y, at(float64(r.Dice))+2, y+height, strong)
+		c.Text(at(float64(r.Dice)), y-8, centre, strong, "pooled "+strconv.FormatFloat(float64(r.Dice), 'f', 3, 64))
 	}
 	label := "Dice"
 	if trained {
 		label += " (grey: training split)"
 	}
-	c.text(x+barLengthPx/2, y+height+40, centre, ink, label)
+	c.Text(x+barLengthPx/2, y+height+40, centre, ink, label)
 }
 
 // shown is a picture of the contact sheet.
@@ -161,7 +162,7 @@ func (c canvas) sheet(x, y int, pictures []shown) {
 	c.legend(x, y+linePitchPx/2, fontSizePx, ink)
 	for _, p := range pictures {
 		b := p.overlay.Bounds()
-		c.text(x, y+2*linePitchPx, left, ink, c.fitted(p.title, sheetSidePx))
+		c.Text(x, y+2*linePitchPx, left, ink, c.Fitted(p.title, sheetSidePx))
 		at := image.Pt(x, y+2*linePitchPx+linePitchPx/2)
 		draw.Draw(c.RGBA, b.Add(at), p.overlay, b.Min, draw.Src)
 		x += sheetSidePx + sheetGapPx

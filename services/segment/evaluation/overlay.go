@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"image/draw"
 
+	"github.com/noctua-screening/noctua/pkg/drawing"
 	"github.com/noctua-screening/noctua/pkg/raster"
 )
 
@@ -132,14 +133,13 @@ func captioned(p Picture, overlay *image.RGBA) (*image.RGBA, error) {
 	}
 	w, h := overlay.Bounds().Dx()*scale, overlay.Bounds().Dy()*scale
 	size := max(fontSizePx, w/75)
-	face, err := newFace(float64(size))
+	line := 2 * size
+	w, h = scaledTo(w, h, overlaySidePx-2*line)
+	drawn, err := drawing.New(w, h+2*line, float64(size))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = face.Close() }() // holds no file
-	line := 2 * size
-	w, h = scaledTo(w, h, overlaySidePx-2*line)
-	c := canvas{RGBA: image.NewRGBA(image.Rect(0, 0, w, h+2*line)), face: face}
+	c := canvas{drawn}
 	draw.Draw(c.RGBA, c.Bounds(), image.NewUniform(ink), image.Point{}, draw.Src)
 	c.place(overlay, image.Rect(0, line, w, line+h))
 	baseline := line/2 + size*2/5
@@ -150,7 +150,7 @@ func captioned(p Picture, overlay *image.RGBA) (*image.RGBA, error) {
 	case p.Ungradable != "":
 		title += "   ungradable"
 	}
-	c.text(size, baseline, left, paper, c.fitted(title, w-2*size))
+	c.Text(size, baseline, left, paper, c.Fitted(title, w-2*size))
 	c.legend(size, line+h+baseline, size, paper)
 	return c.RGBA, nil
 }
@@ -161,10 +161,10 @@ func (c canvas) legend(x, y, size int, textColour rgb) {
 		colour rgb
 		text   string
 	}{{hitColour, "vessel, found"}, {missColour, "vessel, missed"}, {falseColour, "false vessel"}} {
-		c.fill(x-1, y-size*4/5-1, x+size+1, y+size/5+1, ink) // an edge, for near white on white
-		c.fill(x, y-size*4/5, x+size, y+size/5, entry.colour)
-		c.text(x+size*3/2, y, left, textColour, entry.text)
-		x += size*3/2 + c.width(entry.text) + size*3/2
+		c.Fill(x-1, y-size*4/5-1, x+size+1, y+size/5+1, ink) // an edge, for near white on white
+		c.Fill(x, y-size*4/5, x+size, y+size/5, entry.colour)
+		c.Text(x+size*3/2, y, left, textColour, entry.text)
+		x += size*3/2 + c.Width(entry.text) + size*3/2
 	}
 }
 

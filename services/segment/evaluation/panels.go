@@ -18,19 +18,19 @@ func (c canvas) axes(p panel, ticksX, ticksY int, labelX, labelY string) {
 	for i := range ticksX + 1 {
 		v := p.fromX + (p.toX-p.fromX)*float64(i)/float64(ticksX)
 		px, _ := p.at(v, p.fromY)
-		c.fill(int(px), p.y, int(px)+1, p.y+panelSidePx, grid)
-		c.text(int(px), p.y+panelSidePx+18, centre, ink, number(v))
+		c.Fill(int(px), p.y, int(px)+1, p.y+panelSidePx, grid)
+		c.Text(int(px), p.y+panelSidePx+18, centre, ink, number(v))
 	}
 	for i := range ticksY + 1 {
 		v := p.fromY + (p.toY-p.fromY)*float64(i)/float64(ticksY)
 		_, py := p.at(p.fromX, v)
-		c.fill(p.x, int(py), p.x+panelSidePx, int(py)+1, grid)
-		c.text(p.x-8, int(py)+4, right, ink, number(v))
+		c.Fill(p.x, int(py), p.x+panelSidePx, int(py)+1, grid)
+		c.Text(p.x-8, int(py)+4, right, ink, number(v))
 	}
-	c.fill(p.x, p.y, p.x+1, p.y+panelSidePx, ink)
-	c.fill(p.x, p.y+panelSidePx, p.x+panelSidePx+1, p.y+panelSidePx+1, ink)
-	c.text(p.x+panelSidePx/2, p.y+panelSidePx+40, centre, ink, labelX)
-	c.text(p.x, p.y-14, left, ink, labelY)
+	c.Fill(p.x, p.y, p.x+1, p.y+panelSidePx, ink)
+	c.Fill(p.x, p.y+panelSidePx, p.x+panelSidePx+1, p.y+panelSidePx+1, ink)
+	c.Text(p.x+panelSidePx/2, p.y+panelSidePx+40, centre, ink, labelX)
+	c.Text(p.x, p.y-14, left, ink, labelY)
 }
 
 // at is where a point of the plot lies.
@@ -42,7 +42,7 @@ func (p panel) at(x, y float64) (float64, float64) {
 func (c canvas) stroke(p panel, x0, y0, x1, y1, widthPx float64, ink rgb) {
 	ax, ay := p.at(x0, y0)
 	bx, by := p.at(x1, y1)
-	c.line(ax, ay, bx, by, widthPx, ink)
+	c.Line(ax, ay, bx, by, widthPx, ink)
 }
 
 // dot draws a round point.
@@ -61,9 +61,9 @@ func (c canvas) roc(x, y int, r *Report) {
 	}
 	if r.Sensitivity.Defined() && r.Specificity.Defined() {
 		px, py := p.at(1-float64(r.Specificity), float64(r.Sensitivity))
-		c.line(px-5, py, px+5, py, 2, strong)
-		c.line(px, py-5, px, py+5, 2, strong)
-		c.text(int(px)+12, int(py)+14, left, strong, "the model's threshold")
+		c.Line(px-5, py, px+5, py, 2, strong)
+		c.Line(px, py-5, px, py+5, 2, strong)
+		c.Text(int(px)+12, int(py)+14, left, strong, "the model's threshold")
 	}
 }
 
@@ -89,7 +89,7 @@ func (c canvas) sweep(x, y int, r *Report) {
 	if t := r.Model.Threshold; t > 0 && t < 1 {
 		c.stroke(p, t, p.fromY, t, p.toY, 1.5, strong)
 		px, py := p.at(t, p.fromY)
-		c.text(int(px)+6, int(py)-12, left, strong, "the model's, "+strconv.FormatFloat(t, 'g', 4, 64))
+		c.Text(int(px)+6, int(py)-12, left, strong, "the model's, "+strconv.FormatFloat(t, 'g', 4, 64))
 	}
 }
 
@@ -106,7 +106,7 @@ func (c canvas) reliability(x, y int, r *Report) {
 		}
 		x0, y0 := p.at(b.Low, countShare*math.Log(1+float64(b.Pixels))/math.Log(1+float64(r.Calibration.Pixels)))
 		x1, y1 := p.at(b.High, 0)
-		c.fill(int(x0)+2, int(y0), int(x1)-1, int(y1), faint)
+		c.Fill(int(x0)+2, int(y0), int(x1)-1, int(y1), faint)
 	}
 	c.stroke(p, 0, 0, 1, 1, 1, strong)
 	var last *CalibrationBin
