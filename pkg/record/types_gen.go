@@ -994,6 +994,9 @@ type ReportImage struct {
 	// Rows corresponds to the JSON schema field "rows".
 	Rows *int `json:"rows,omitempty,omitzero"`
 
+	// SegmentsKey corresponds to the JSON schema field "segments_key".
+	SegmentsKey string `json:"segments_key,omitempty,omitzero"`
+
 	// SHA-256, lower-case hexadecimal.
 	Sha256 string `json:"sha256"`
 
@@ -1002,6 +1005,9 @@ type ReportImage struct {
 
 	// Status corresponds to the JSON schema field "status".
 	Status ImageStatus `json:"status"`
+
+	// VesselMapKey corresponds to the JSON schema field "vessel_map_key".
+	VesselMapKey string `json:"vessel_map_key,omitempty,omitzero"`
 
 	// Warnings corresponds to the JSON schema field "warnings".
 	Warnings []Note `json:"warnings,omitempty,omitzero"`
@@ -1107,6 +1113,12 @@ type ResultFiles struct {
 
 	// Overlay corresponds to the JSON schema field "overlay".
 	Overlay string `json:"overlay,omitempty,omitzero"`
+
+	// Table (CSV) of the vessel segments.
+	Segments string `json:"segments,omitempty,omitzero"`
+
+	// Centre lines by width, parts of the field, optic disc and zones; on the canvas.
+	VesselMap string `json:"vessel_map,omitempty,omitzero"`
 }
 
 // Numbers of images, as noctua status --json prints them. received = pending +

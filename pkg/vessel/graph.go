@@ -19,9 +19,9 @@ const (
 	slackPx = 2
 	// speckPx is how long a part that hangs on nothing must be to be a piece of vessel: networks leave specks of a few pixels.
 	speckPx = 10
-	// edgeSlackPx is how close to the field's edge, beside its own radius, a vessel's end is one that the field cuts off: thinning
-	// stops about a radius before an end.
-	edgeSlackPx = 2
+	// edgeSlackPx is how close to the field's edge, beside its own radius, a vessel's end is one that the field cuts off: the light
+	// falls off there, and masks stop up to 1 % of the field's diameter short.
+	edgeSlackPx = 8
 	// endRadii is how much of a line before a free end is drawn anew, in radii of the vessel.
 	endRadii = 3
 	// endPoints is over how many points, twice, a vessel's direction before a free end is taken; fewer than minEndPoints give none.
@@ -100,11 +100,12 @@ func (n *Node) IsEnd() bool { return len(n.Segments) == 1 && !n.AtEdge }
 // each other, and before the vessels bend.
 const angleFromRadii, angleToRadii = 2, 5
 
-// branchingAngle returns, radians, the smallest angle between two segments at a node, and whether exactly three meet there.
-func (g *Graph) branchingAngle(n int) (radians float64, bifurcates bool) {
+// BranchingAngle returns, radians, the smallest angle between two segments at a node, and the two directions it lies between;
+// ok where exactly three meet there.
+func (g *Graph) BranchingAngle(n int) (radians float64, between [2]Point, ok bool) {
 	node := &g.Nodes[n]
 	if len(node.Segments) != 3 {
-		return 0, false
+		return 0, between, false
 	}
 	var directions []Point
 	for i, s := range node.Segments {
@@ -118,12 +119,14 @@ func (g *Graph) branchingAngle(n int) (radians float64, bifurcates bool) {
 		far := near + 1 + firstBeyond(points[near+1:], node.At, angleToRadii*node.RadiusPx)
 		directions = append(directions, points[far].minus(points[near]))
 	}
-	smallest := math.Pi
+	smallest := 0.0
 	for i, a := range directions {
 		b := directions[(i+1)%3]
-		smallest = min(smallest, math.Abs(math.Atan2(a.X*b.Y-a.Y*b.X, a.X*b.X+a.Y*b.Y)))
+		if angle := math.Abs(math.Atan2(a.X*b.Y-a.Y*b.X, a.X*b.X+a.Y*b.Y)); i == 0 || angle < smallest {
+			smallest, between = angle, [2]Point{a, b}
+		}
 	}
-	return smallest, true
+	return smallest, between, true
 }
 
 // firstBeyond is the index of the first point that is so far from a place; of the last one if none is. There must be a point.

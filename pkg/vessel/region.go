@@ -191,6 +191,20 @@ func (g *Geometry) regionsAt(x, y float64, width, height int) uint16 {
 
 func circlePx(diameter float64) float64 { return math.Pi / 4 * diameter * diameter }
 
+// InRegion tells whether a point of a grid lies in the region of that name, whatever of it is in the field of view.
+func (g *Geometry) InRegion(name string, x, y float64, width, height int) bool {
+	bits := g.regionsAt(x, y, width, height)
+	for i, r := range regionTable() {
+		if r.Name == name {
+			return bits&(1<<i) != 0
+		}
+	}
+	return name == RegionField
+}
+
+// Zones are the radii about the middle of the disc, in disc diameters, at which the zones A, B and C begin and end.
+func Zones() []float64 { return []float64{zoneAFrom, zoneATo, zoneBTo, zoneCTo} }
+
 // absent says why nothing can be measured in a region, before it is looked at.
 func (r *regionRow) absent(g Geometry) *Absence {
 	switch {
@@ -253,7 +267,7 @@ func (m *material) parts() []part {
 				q.ends++
 			}
 		})
-		if angle, bifurcates := m.graph.branchingAngle(n); bifurcates {
+		if angle, _, ok := m.graph.BranchingAngle(n); ok {
 			into(node.At, func(q *part) { q.angles = append(q.angles, angle) })
 		}
 	}

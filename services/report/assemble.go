@@ -147,6 +147,7 @@ func reportImage(p part) record.ReportImage {
 		img.Measures, img.Warnings, img.Provenance, img.Quality = res.Measures, res.Warnings, &res.Provenance, res.Quality
 		img.Regions = res.Regions
 		img.MaskKey, img.OverlayKey = beside(p.image.OutcomeKey, res.Files.Mask), beside(p.image.OutcomeKey, res.Files.Overlay)
+		img.VesselMapKey, img.SegmentsKey = beside(p.image.OutcomeKey, res.Files.VesselMap), beside(p.image.OutcomeKey, res.Files.Segments)
 		if p.image.Status == record.ImageUngradable {
 			img.Reason = ungradableReason(res)
 		}

@@ -288,6 +288,12 @@ func imageView(img record.ReportImage) web.ImageView {
 	if img.OverlayKey != "" {
 		v.OverlayFull = at + "overlay.jpg"
 	}
+	if img.VesselMapKey != "" {
+		v.VesselMap = at + "vessels.jpg"
+	}
+	if img.SegmentsKey != "" {
+		v.Segments = at + "segments.csv"
+	}
 	if img.Reason != nil {
 		v.Reason = img.Reason.Text
 		for n := range v.Values { // said once above the measures, not beside each of them

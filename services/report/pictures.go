@@ -34,7 +34,7 @@ const (
 	jpegQuality         = 88
 )
 
-// apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg}[?width=]. Without width a mask is 0 and 255
+// apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg|vessels.jpg|segments.csv}[?width=]. Without width a mask is 0 and 255
 // in the photograph's own geometry; with width it is scaled for viewing, with grey edges.
 func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	sha := r.PathValue("sha")
@@ -51,9 +51,12 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	file := r.PathValue("file")
-	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg"}[file]
+	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg", "vessels.jpg": "image/jpeg", "segments.csv": "text/csv; charset=utf-8"}[file]
 	if mediaType == "" {
-		return fault.New(fault.NotFound, "not-found", "an image has photo.jpg, mask.png and overlay.jpg")
+		return fault.New(fault.NotFound, "not-found", "an image has photo.jpg, mask.png, overlay.jpg, vessels.jpg and segments.csv")
+	}
+	if file == "segments.csv" {
+		width = 0 // a table has none
 	}
 	// Browsers keep pictures only as long as they may ask again: the session may be over.
 	w.Header().Set("Cache-Control", "private, no-cache")
@@ -139,7 +142,7 @@ func (s *Service) derived(ctx context.Context, outcome, file string, width int) 
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "picture-unreadable", err, "%s of a result cannot be read as a picture", file)
 	}
-	if file == "overlay.jpg" {
+	if path.Ext(file) == ".jpg" {
 		return encodeJPEG(scale(decoded, width))
 	}
 	grey := image.NewGray(fit(decoded.Bounds(), width))

@@ -113,9 +113,11 @@ type Analysis struct {
 	Probability *raster.Plane // of vessel, on the canvas
 	Vessels     *raster.Mask  // on the canvas, inside the field of view: what is measured
 	Geometry    vessel.Geometry
-	Graph       *vessel.Graph // on the canvas; nil where nothing was measured
-	Classes     []Class       // of the model, beyond background and vessel
+	Findings    *vessel.Measurement // on the canvas; nil where nothing was measured
+	Classes     []Class             // of the model, beyond background and vessel
 	Timings     Timings
+	image       *fundus.Image // the photograph on the canvas, normalised
+	norm        fundus.Normalisation
 }
 
 // Class is what a model says of one of its classes.
@@ -188,7 +190,7 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 		out.Result.Warnings = append(out.Result.Warnings, absent...)
 		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, absent[0])
 	} else {
-		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile}
+		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile, VesselMap: VesselMapFile, Segments: SegmentsFile}
 		for _, c := range out.Classes {
 			out.Result.Files.Classes = append(out.Result.Files.Classes, record.ClassMask{Class: c.Name, Mask: c.maskFile()})
 		}
@@ -239,7 +241,7 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, subject Subject, 
 	if err != nil {
 		return nil, err
 	}
-	out.Canvas, out.FOVMask = canvas, mask
+	out.Canvas, out.FOVMask, out.image, out.norm = canvas, mask, image, norm
 	out.Result.Provenance.ChannelMean, out.Result.Provenance.ChannelStd = norm.Mean[:], norm.Std[:]
 	out.Timings.Canvas = took()
 
@@ -285,7 +287,7 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, subject Subject, 
 	if err != nil {
 		return nil, fmt.Errorf("measuring the vessels: %w", err)
 	}
-	out.Graph = measured.Graph
+	out.Findings = measured
 	out.Result.Measures = measures(measured.Values, canvas.DiameterPx)
 	out.Result.Regions = regions(measured.Regions)
 	addErrors(out.Result.Measures, manifest.Errors, meanVariance(plane, mask))

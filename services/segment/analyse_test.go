@@ -2,6 +2,7 @@ package segment_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"image/png"
 	"math"
 	"os"
@@ -295,7 +296,7 @@ func TestPredict(t *testing.T) {
 	files := []string{photograph, bad, dicoms[0], filepath.Join(t.TempDir(), "missing.png")}
 	out := filepath.Join(t.TempDir(), "out")
 	var got []segment.Prediction
-	if err := analyser.Predict(t.Context(), files, out, func(p segment.Prediction) { got = append(got, p) }); err != nil {
+	if err := analyser.Predict(t.Context(), files, segment.PredictOptions{Out: out, Explain: true}, func(p segment.Prediction) { got = append(got, p) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != len(files) {
@@ -329,6 +330,32 @@ func TestPredict(t *testing.T) {
 		mask, err := png.Decode(bytes.NewReader(data))
 		if err != nil || mask.Bounds().Dx() != result.Columns || mask.Bounds().Dy() != result.Rows {
 			t.Fatalf("mask: %v", err)
+		}
+		vesselMap, err := pixel.ReadPicture(filepath.Join(p.Dir, result.Files.VesselMap), pixel.Limits{})
+		if err != nil || vesselMap.Width != result.Provenance.CanvasWidthPx {
+			t.Errorf("map of the vessels: %v", err)
+		}
+		data, err = os.ReadFile(filepath.Join(p.Dir, result.Files.Segments))
+		if err != nil {
+			t.Fatal(err)
+		}
+		segments, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := 0
+		for _, row := range segments[1:] {
+			if row[len(row)-1] == "true" {
+				cut++
+			}
+		}
+		for _, m := range result.Measures {
+			if m.Name == vessel.SegmentCount && (float64(len(segments)-1) != *m.Value || cut == 0) {
+				t.Errorf("the table has %d segments, of which the field cuts %d; counted were %v", len(segments)-1, cut, *m.Value)
+			}
+			if _, err := pixel.ReadPicture(filepath.Join(p.Dir, "measures", m.Name+".png"), pixel.Limits{}); err != nil {
+				t.Errorf("picture of %s: %v", m.Name, err)
+			}
 		}
 		values := map[uint32]int{}
 		for y := range result.Rows {

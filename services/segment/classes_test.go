@@ -31,7 +31,7 @@ func TestEveryClassHasAMask(t *testing.T) {
 	}
 	out := t.TempDir()
 	var got segment.Prediction
-	if err := analyser.Predict(t.Context(), []string{picture}, out, func(p segment.Prediction) { got = p }); err != nil || got.Err != nil {
+	if err := analyser.Predict(t.Context(), []string{picture}, segment.PredictOptions{Out: out}, func(p segment.Prediction) { got = p }); err != nil || got.Err != nil {
 		t.Fatal(err, got.Err)
 	}
 	if got.Result.Status != record.Measured {

@@ -14,13 +14,15 @@ import (
 
 // Names of the files beside result.json.
 const (
-	MaskFile    = "mask.png"
-	OverlayFile = "overlay.jpg"
-	ResultFile  = "result.json"
-	FailureFile = "failure.json"
+	MaskFile      = "mask.png"
+	OverlayFile   = "overlay.jpg"
+	VesselMapFile = "vessels.jpg"
+	SegmentsFile  = "segments.csv"
+	ResultFile    = "result.json"
+	FailureFile   = "failure.json"
 )
 
-// File is a picture that people look at, as it lies beside result.json.
+// File is a picture or table that people look at, as it lies beside result.json.
 type File struct {
 	Name, ContentType string
 	Data              []byte
@@ -40,7 +42,8 @@ const (
 )
 
 // Render makes the files of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size), the overlay
-// (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size), and a mask for each further class. p is used up: the overlay is
+// (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size), a mask for
+// each further class, the map of the vessels (JPEG, on the canvas) and the table of their segments (CSV). p is used up: the overlay is
 // drawn into it. burnedIn blanks what lies outside the field of view, where cameras write names.
 func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 	mask, err := a.Mask()
@@ -73,7 +76,18 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 		}
 		files = append(files, File{c.maskFile(), maskType, encoded})
 	}
-	return files, nil
+	if a.Findings == nil {
+		return files, nil
+	}
+	vessels, err := a.vesselMap()
+	if err != nil {
+		return nil, err
+	}
+	segments, err := a.segmentTable()
+	if err != nil {
+		return nil, err
+	}
+	return append(files, File{VesselMapFile, "image/jpeg", vessels}, File{SegmentsFile, "text/csv", segments}), nil
 }
 
 const maskType = "image/png"

@@ -95,11 +95,21 @@ func looksLikePicture(path string) bool {
 	return dicom.IsPart10(head[:n])
 }
 
-// Predict analyses files and writes OUT/<name>/mask.png, overlay.jpg and, last, result.json for each, several at a time.
+// PredictOptions say what Predict writes.
+type PredictOptions struct {
+	Out     string // folder
+	Explain bool   // also OUT/<name>/measures: a picture a measure and region
+}
+
+// measuresDir is the folder of the pictures that explain measures.
+const measuresDir = "measures"
+
+// Predict analyses files and writes OUT/<name>/mask.png, overlay.jpg and others and, last, result.json for each, several at a time.
 // <name> is the file's name without extension; a second one of the same name gets -2, and so on. A bad file is reported and
 // the others go on. report is called for every file, in the order of files, never concurrently. The error is about the
 // output folder or an interruption; failed files are in the reports alone.
-func (a *Analyser) Predict(ctx context.Context, files []string, out string, report func(Prediction)) error {
+func (a *Analyser) Predict(ctx context.Context, files []string, options PredictOptions, report func(Prediction)) error {
+	out := options.Out
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be made: choose another --out", out)
 	}
@@ -121,7 +131,7 @@ func (a *Analyser) Predict(ctx context.Context, files []string, out string, repo
 		group.Go(func() error {
 			p := Prediction{Path: file, Dir: filepath.Join(out, names[i])}
 			if p.Err = ctx.Err(); p.Err == nil {
-				p.Result, p.Err = a.predictFile(ctx, file, p.Dir)
+				p.Result, p.Err = a.predictFile(ctx, file, p.Dir, options.Explain)
 			}
 			if p.Err != nil {
 				p.Dir, p.Result = "", nil
@@ -162,7 +172,7 @@ func outputNames(files []string) []string {
 	return names
 }
 
-func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.Result, error) {
+func (a *Analyser) predictFile(ctx context.Context, file, dir string, explain bool) (*record.Result, error) {
 	picture, subject, err := ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -183,10 +193,14 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.R
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be listed", dir)
 	}
-	for _, name := range []string{ResultFile, MaskFile, OverlayFile} {
+	for _, name := range []string{ResultFile, MaskFile, OverlayFile, VesselMapFile, SegmentsFile} {
 		old = append(old, filepath.Join(dir, name))
 	}
-	for _, path := range old {
+	drawn, err := filepath.Glob(filepath.Join(dir, measuresDir, "*.png"))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be listed", dir)
+	}
+	for _, path := range append(old, drawn...) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the old %s cannot be replaced", path)
 		}
@@ -201,11 +215,32 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.R
 				return nil, err
 			}
 		}
+		if explain {
+			if err := writeExplained(analysis, filepath.Join(dir, measuresDir)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := writeFile(filepath.Join(dir, ResultFile), document); err != nil {
 		return nil, err
 	}
 	return &analysis.Result, nil
+}
+
+func writeExplained(analysis *Analysis, dir string) error {
+	files, err := analysis.Explain()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be made", dir)
+	}
+	for _, f := range files {
+		if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func writeFile(path string, data []byte) error {

@@ -14,7 +14,8 @@ import (
 // predictCommand analyses files of this machine without servers.
 type predictCommand struct {
 	installedModelFlags `embed:""`
-	Out                 string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
+	Out                 string   `help:"Folder for mask.png, overlay.jpg, vessels.jpg, segments.csv and result.json, one folder a picture." required:"" placeholder:"DIR"`
+	Explain             bool     `help:"Also draw, in OUT/<picture>/measures, a small picture a measure and region: which pixels it is made of."`
 	JSON                bool     `help:"Print JSON: one object a file."`
 	CSV                 string   `name:"csv" help:"Also write a table of all measures here, one row a measure." placeholder:"FILE"`
 	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF, BMP, PPM), DICOM files, or folders of them." name:"picture"`
@@ -50,7 +51,7 @@ func (c *predictCommand) Run(inv *invocation) (err error) {
 	bar := pictureBar(inv.err, "analysing", len(files))
 	outcomes := make([]predicted, 0, len(files))
 	failed := 0
-	err = analyser.Predict(inv.ctx, files, c.Out, func(p segment.Prediction) {
+	err = analyser.Predict(inv.ctx, files, segment.PredictOptions{Out: c.Out, Explain: c.Explain}, func(p segment.Prediction) {
 		o := predicted{File: p.Path, Out: p.Dir, Result: p.Result}
 		if p.Err != nil {
 			failed++
