@@ -117,9 +117,23 @@ func TestDocument(t *testing.T) {
 	t.Parallel()
 	const path, start, end = "../../docs/measures.md", "<!-- table: written by go test ./pkg/vessel -update -->\n", "<!-- end of table -->"
 	var table strings.Builder
-	table.WriteString("\n| name | measure | unit | definition | source |\n|---|---|---|---|---|\n")
+	picture := func(name string) string {
+		if _, err := os.Stat(filepath.Join("../../docs/images/measures", name+".jpg")); err != nil {
+			t.Errorf("%s has no picture: run go run ./test/measurepictures", name)
+		}
+		return `<img src="images/measures/` + name + `.jpg" width="170" alt="">`
+	}
+	table.WriteString("\n| | name | measure | unit | definition | source |\n|---|---|---|---|---|---|\n")
 	for _, d := range Definitions() {
-		fmt.Fprintf(&table, "| `%s` | %s | %s | %s | %s |\n", d.Name, d.Display, d.Unit, d.Text, d.Source)
+		regional := ""
+		if d.Regional {
+			regional = " ◫"
+		}
+		fmt.Fprintf(&table, "| %s | `%s`%s | %s | %s | %s | %s |\n", picture(d.Name), d.Name, regional, d.Display, d.Unit, d.Text, d.Source)
+	}
+	table.WriteString("\n◫: also taken in each of these regions.\n\n| | region | where |\n|---|---|---|\n")
+	for _, r := range Regions() {
+		fmt.Fprintf(&table, "| %s | `%s` | %s |\n", picture(r.Name), r.Name, r.Text)
 	}
 	table.WriteByte('\n')
 	data, err := os.ReadFile(path)

@@ -21,7 +21,8 @@ type Subject struct {
 
 // Look of the drawings. The photograph is grey and dark, so that colours are those of the drawing alone.
 const (
-	backdropPercent = 55
+	backdropGrey    = 62 // mean of the photograph inside the field, of 255
+	mostGain        = 4.
 	ink             = drawing.Colour(0xffffff)
 	faint           = drawing.Colour(0x9aa3ad)
 	accent          = drawing.Colour(0x00ffaa) // the overlay's
@@ -80,12 +81,20 @@ func (s *Subject) backdrop(below int) (*drawing.Canvas, error) {
 		return nil, err
 	}
 	c.Fill(0, 0, w, h+below, 0)
+	var sum, n float64
+	for i, on := range s.FOV.Pix {
+		if on != 0 {
+			sum += float64(s.Photo.Pix[3*i+1])
+			n++
+		}
+	}
+	gain := min(mostGain, backdropGrey*n/max(1, sum))
 	for i, on := range s.FOV.Pix {
 		if on == 0 {
 			continue
 		}
 		// Green shows vessels best.
-		v := uint8(int(s.Photo.Pix[3*i+1]) * backdropPercent / 100)
+		v := uint8(min(255, gain*float64(s.Photo.Pix[3*i+1])))
 		pix := c.Pix[i/w*c.Stride+4*(i%w):]
 		pix[0], pix[1], pix[2] = v, v, v
 	}
@@ -119,7 +128,13 @@ func (s *Subject) drawDisc(c *drawing.Canvas) {
 		}
 		c.Circle(d.X, d.Y, at*d.DiameterPx, width, ink)
 		if i > 0 {
-			c.Text(int(d.X+(at+vessel.Zones()[i-1])/2*d.DiameterPx), int(d.Y+fontPx/3), drawing.Centre, ink, string(rune('A'+i-1)))
+			x, away := d.X, (at+vessel.Zones()[i-1])/2*d.DiameterPx
+			if x+away < float64(s.FOV.Width)-fontPx {
+				x += away
+			} else {
+				x -= away
+			}
+			c.Text(int(x), int(d.Y+fontPx/3), drawing.Centre, ink, string(rune('A'+i-1)))
 		}
 	}
 }

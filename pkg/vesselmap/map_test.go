@@ -58,12 +58,12 @@ func TestOverview(t *testing.T) {
 		want drawing.Colour
 	}{
 		{"outside the field", 3, 3, 0},
-		{"the photograph, dark", 200, 300, 0x8c8c8c},
+		{"the photograph, dark", 200, 300, backdropGrey * 0x10101},
 		{"a thin vessel", 350, 101, shade(3. / 492 * 100 / widest)},
 		{"a broad vessel", 350, 407, shade(14. / 492 * 100 / widest)},
 		{"a branch point", 254, 101, ink},
 		{"the edge of the disc", 330, 226, ink},
-		{"a quadrant's border", 120, 256, faint},
+		{"a quadrant's border, between two rows", 120, 256, mixed(backdropGrey*0x10101, faint, .6)},
 	} {
 		got := at(p, tc.x, tc.y)
 		for shift := 0; shift < 24; shift += 8 {

@@ -20,6 +20,7 @@ import (
 	"github.com/noctua-screening/noctua/models"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/vessel"
 	"github.com/noctua-screening/noctua/services/segment"
 )
@@ -108,6 +109,7 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 		if err != nil {
 			return err
 		}
+		subject.Laterality = cmp.Or(subject.Laterality, record.RightEye) // which side the nose is on does not matter here
 		values := map[string][]float64{}
 		for _, way := range ways() {
 			taken, err := way.take(picture)
@@ -123,12 +125,19 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 					values[m.Name] = append(values[m.Name], *m.Value)
 				}
 			}
+			for _, r := range analysis.Result.Regions {
+				for _, m := range r.Measures {
+					if m.Value != nil {
+						values[m.Name+" "+r.Name] = append(values[m.Name+" "+r.Name], *m.Value)
+					}
+				}
+			}
 		}
 		for name, v := range values {
-			if len(v) < len(ways()) {
-				continue // not measured in one of them
-			}
 			mean, deviation := spread(v)
+			if len(v) < len(ways()) || mean == 0 {
+				continue // not measured in one of them, or a count of nothing
+			}
 			cv[name] = append(cv[name], deviation/mean)
 			far := 0
 			for j := range v {
@@ -152,7 +161,36 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 		mean, _ := spread(v)
 		fmt.Printf("| `%s` | %d | %.1f %% | %.1f %% | %s |\n", d.Name, len(v), 100*mean, 100*slices.Max(v), commonest(largest[d.Name]))
 	}
+	printRegions(cv)
 	return nil
+}
+
+// printRegions prints the mean coefficient of variation of every regional measure in every region, and how many pictures it is of.
+func printRegions(cv map[string][]float64) {
+	fmt.Print("\n| region | pictures")
+	rule := "|---|---"
+	for _, d := range vessel.Definitions() {
+		if d.Regional {
+			fmt.Printf(" | `%s`", d.Name)
+			rule += "|---"
+		}
+	}
+	fmt.Println(" |\n" + rule + "|")
+	for _, r := range vessel.Regions() {
+		fmt.Printf("| `%s` | %d", r.Name, len(cv[vessel.AreaDensity+" "+r.Name]))
+		for _, d := range vessel.Definitions() {
+			if !d.Regional {
+				continue
+			}
+			if v := cv[d.Name+" "+r.Name]; len(v) > 0 {
+				mean, _ := spread(v)
+				fmt.Printf(" | %.1f %%", 100*mean)
+			} else {
+				fmt.Print(" | ")
+			}
+		}
+		fmt.Println(" |")
+	}
 }
 
 // spread returns mean and sample standard deviation.
