@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
 // Set is a report as FHIR resources.
@@ -168,24 +169,25 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 	return o
 }
 
-// regional are the values of a measure in the parts of the field of view, as components under the code of the region.
+// regional are the values of a measure in the parts of the field of view, as components under the code of the region. A part without
+// values is said of area density alone, not of every measure again.
 func regional(regions []record.Region, m record.Measure) []Component {
 	var out []Component
 	for _, r := range regions {
 		c := Component{Code: concept(MeasuresSystem, r.Name, r.Display)}
-		measured := false // some measures are of the whole field alone
+		if r.AbsentReason != nil && m.Name == vessel.AreaDensity {
+			c.DataAbsentReason = absent(r.AbsentReason)
+			out = append(out, c)
+		}
 		for _, v := range r.Measures {
 			if v.Name != m.Name {
 				continue
 			}
-			measured = true
 			if v.Value != nil {
 				c.ValueQuantity = quantity(*v.Value, v.Unit)
 			} else {
 				c.DataAbsentReason = absent(v.AbsentReason)
 			}
-		}
-		if measured {
 			out = append(out, c)
 		}
 	}

@@ -45,6 +45,7 @@ const (
 	ReasonRegionCut    = "region-outside-field-of-view"
 	ReasonNoSpacing    = "pixel-size-not-stated"
 	ReasonNoAngle      = "field-angle-not-stated"
+	ReasonUnsteady     = "measure-not-repeatable"
 )
 
 // segmentPartOfField is how long a segment must be, in diameters of the field of view, to have a tortuosity: 25 px of 1024.

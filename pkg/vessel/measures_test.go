@@ -110,6 +110,27 @@ func TestDefinitionsAreComplete(t *testing.T) {
 	}
 }
 
+// TestRepeatable: what is withheld is there to be withheld, and nothing of the whole field is.
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, d := range Definitions() {
+		if !Repeatable(d.Name, RegionField) {
+			t.Errorf("%s is withheld in the whole field", d.Name)
+		}
+		for _, r := range Regions() {
+			if d.Regional {
+				known[d.Name+" "+r.Name] = true
+			}
+		}
+	}
+	for name := range unrepeatable() {
+		if !known[name] {
+			t.Errorf("%q is withheld and not measured", name)
+		}
+	}
+}
+
 var update = flag.Bool("update", false, "write the table of docs/measures.md")
 
 // TestDocument: the document's table is the program's.

@@ -42,6 +42,8 @@ type AnalyserConfig struct {
 	// MinQuality is the quality score, 0 to 1, below which a picture is ungradable: its measures are withheld. 0: none is.
 	// Default fundus.DefaultMinScore.
 	MinQuality *float64
+	// Unsteady also gives the values that are withheld because they move too much between photographs of one eye (vessel.Repeatable).
+	Unsteady bool
 }
 
 // Validate says in a sentence what is wrong.
@@ -65,6 +67,7 @@ type Analyser struct {
 	clock      func() time.Time
 	version    string
 	minQuality float64
+	unsteady   bool
 }
 
 // NewAnalyser makes an analyser on a network with the default configuration. clock gives the times of the provenance,
@@ -81,7 +84,7 @@ func NewConfiguredAnalyser(n network, clock func() time.Time, codeVersion string
 	if n == nil || clock == nil || codeVersion == "" {
 		return nil, fault.New(fault.Internal, "segment-config", "an analyser needs a network, a clock and the version of Noctua")
 	}
-	return &Analyser{network: n, clock: clock, version: codeVersion, minQuality: config.minQuality()}, nil
+	return &Analyser{network: n, clock: clock, version: codeVersion, minQuality: config.minQuality(), unsteady: config.Unsteady}, nil
 }
 
 // Subject says which picture is analysed; all of it goes into the result unchanged.
@@ -289,7 +292,7 @@ func (a *Analyser) measure(ctx context.Context, p *raster.RGB, subject Subject, 
 	}
 	out.Findings = measured
 	out.Result.Measures = measures(measured.Values, canvas.DiameterPx)
-	out.Result.Regions = regions(measured.Regions)
+	out.Result.Regions = regions(measured.Regions, a.unsteady)
 	addErrors(out.Result.Measures, manifest.Errors, meanVariance(plane, mask))
 	out.Result.Warnings = append(out.Result.Warnings, outsideTraining(manifest.TrainingRange, norm, canvas.Scale(), out.Result.Measures)...)
 	out.Timings.Measures = took()

@@ -134,6 +134,14 @@ func TestAnalyseRealPictures(t *testing.T) {
 					t.Errorf("%s has no values: %+v", r.Name, r.AbsentReason)
 				}
 			}
+			for _, r := range analysis.Result.Regions {
+				for _, m := range r.Measures {
+					unsteady := m.AbsentReason != nil && m.AbsentReason.Code == vessel.ReasonUnsteady
+					if unsteady == vessel.Repeatable(m.Name, r.Name) {
+						t.Errorf("%s in %s: withheld %v", m.Name, r.Name, unsteady)
+					}
+				}
+			}
 			if intervals < 3 {
 				t.Errorf("only %d measures have an interval", intervals)
 			}

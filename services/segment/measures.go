@@ -44,14 +44,16 @@ func measures(values []vessel.Value, gridPx float64) []record.Measure {
 	return out
 }
 
-// regions writes the values of parts of the field as they appear in documents.
-func regions(list []vessel.RegionalValues) []record.Region {
+// regions writes the values of parts of the field as they appear in documents; the unsteady ones only where asked.
+func regions(list []vessel.RegionalValues, unsteady bool) []record.Region {
 	var out []record.Region
 	for _, r := range list {
 		region := record.Region{Name: r.Name, Display: r.Display, Definition: r.Text, AbsentReason: noteOf(r.Absent)}
 		for _, v := range r.Values {
 			m := record.RegionalMeasure{Name: v.Name, Unit: v.Unit}
-			m.Value, m.AbsentReason = valueOf(v)
+			if m.Value, m.AbsentReason = valueOf(v); m.Value != nil && !unsteady && !vessel.Repeatable(v.Name, r.Name) {
+				m.Value, m.AbsentReason = nil, &record.Note{Code: vessel.ReasonUnsteady, Text: "Between photographs of the same eye this measure moves by more than 15 % in this part of the field, so that it is withheld."}
+			}
 			region.Measures = append(region.Measures, m)
 		}
 		out = append(out, region)

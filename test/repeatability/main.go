@@ -97,7 +97,7 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 		return err
 	}
 	defer func() { err = cmp.Or(err, engine.Close()) }()
-	analyser, err := segment.NewAnalyser(engine, time.Now, "repeatability")
+	analyser, err := segment.NewConfiguredAnalyser(engine, time.Now, "repeatability", segment.AnalyserConfig{Unsteady: true})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type runtimeFlags struct {
 	Threads        int           `help:"Threads of one run; 0: 1." default:"0" env:"NOCTUA_THREADS"`
 	Device         int           `help:"Number of the GPU." default:"0" env:"NOCTUA_DEVICE"`
 	MinQuality     float64       `help:"Quality score below which a photograph is ungradable and not measured, 0 to 1; 0: every one is measured." default:"0.3" env:"NOCTUA_MIN_QUALITY"`
+	Unsteady       bool          `help:"Also give the measures of regions that are withheld because they move by more than 15 %% between photographs of one eye." env:"NOCTUA_UNSTEADY"`
 }
 
 // engineFlags say which network runs on what, where models come from folders alone.
@@ -53,7 +54,7 @@ func (f installedModelFlags) open(ctx context.Context, w io.Writer) (*segment.En
 
 // judgement says how pictures are judged.
 func (f runtimeFlags) judgement() segment.AnalyserConfig {
-	return segment.AnalyserConfig{MinQuality: &f.MinQuality}
+	return segment.AnalyserConfig{MinQuality: &f.MinQuality, Unsteady: f.Unsteady}
 }
 
 // analyser makes what analyses pictures on a network.
