@@ -956,11 +956,17 @@ type ReportImage struct {
 	// Rows corresponds to the JSON schema field "rows".
 	Rows *int `json:"rows,omitempty,omitzero"`
 
+	// SegKey corresponds to the JSON schema field "seg_key".
+	SegKey string `json:"seg_key,omitempty,omitzero"`
+
 	// SHA-256, lower-case hexadecimal.
 	Sha256 string `json:"sha256"`
 
 	// DICOM UID.
 	SOPUID string `json:"sop_uid"`
+
+	// SrKey corresponds to the JSON schema field "sr_key".
+	SrKey string `json:"sr_key,omitempty,omitzero"`
 
 	// Status corresponds to the JSON schema field "status".
 	Status ImageStatus `json:"status"`
@@ -1000,7 +1006,7 @@ type ReportRejected struct {
 }
 
 // Analysis of one image by one model; written last, so that its presence means
-// that mask and overlay are there.
+// that the files that it names are there.
 type Result struct {
 	// Clinic: first segment of the inbox key.
 	Clinic string `json:"clinic,omitempty,omitzero"`
@@ -1064,6 +1070,12 @@ type ResultFiles struct {
 
 	// Overlay corresponds to the JSON schema field "overlay".
 	Overlay string `json:"overlay,omitempty,omitzero"`
+
+	// Seg corresponds to the JSON schema field "seg".
+	Seg string `json:"seg,omitempty,omitzero"`
+
+	// Sr corresponds to the JSON schema field "sr".
+	Sr string `json:"sr,omitempty,omitzero"`
 }
 
 // Numbers of images, as noctua status --json prints them. received = pending +

@@ -146,6 +146,7 @@ func reportImage(p part) record.ReportImage {
 		res := p.result
 		img.Measures, img.Warnings, img.Provenance, img.Quality = res.Measures, res.Warnings, &res.Provenance, res.Quality
 		img.MaskKey, img.OverlayKey = beside(p.image.OutcomeKey, res.Files.Mask), beside(p.image.OutcomeKey, res.Files.Overlay)
+		img.SegKey, img.SrKey = beside(p.image.OutcomeKey, res.Files.Seg), beside(p.image.OutcomeKey, res.Files.Sr)
 		if p.image.Status == record.ImageUngradable {
 			img.Reason = ungradableReason(res)
 		}

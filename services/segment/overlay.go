@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"math"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/derived"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -16,11 +17,13 @@ import (
 const (
 	MaskFile    = "mask.png"
 	OverlayFile = "overlay.jpg"
+	SEGFile     = "seg.dcm"
+	SRFile      = "sr.dcm"
 	ResultFile  = "result.json"
 	FailureFile = "failure.json"
 )
 
-// File is a picture that people look at, as it lies beside result.json.
+// File is a file as it lies beside result.json.
 type File struct {
 	Name, ContentType string
 	Data              []byte
@@ -39,10 +42,15 @@ const (
 	overlayLineShare = 900
 )
 
-// Render makes the files of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size), the overlay
-// (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size), and a mask for each further class. p is used up: the overlay is
-// drawn into it. burnedIn blanks what lies outside the field of view, where cameras write names.
+// Render makes the files that the result names. Of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size),
+// the overlay (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size),
+// a mask for each further class, and of a DICOM instance the masks as SEG and the measures as SR. Of an ungradable one: the SR, which
+// says why. p is used up: the overlay is drawn into it. burnedIn blanks what lies outside the field of view, where cameras write
+// names.
 func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
+	if !a.Measured() {
+		return a.dicomResults(nil)
+	}
 	mask, err := a.Mask()
 	if err != nil {
 		return nil, err
@@ -64,6 +72,7 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 		return nil, fmt.Errorf("encoding the overlay: %w", err)
 	}
 	files := []File{{MaskFile, maskType, encoded}, {OverlayFile, "image/jpeg", overlay}}
+	segments := []derived.Segment{{Class: derived.Vessel, Mask: mask}}
 	for _, c := range a.Classes {
 		if mask, err = a.Canvas.MaskFromCanvas(c.Probability, classThreshold); err != nil {
 			return nil, err
@@ -72,8 +81,10 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 			return nil, err
 		}
 		files = append(files, File{c.maskFile(), maskType, encoded})
+		segments = append(segments, derived.Segment{Class: c.Name, Mask: mask})
 	}
-	return files, nil
+	results, err := a.dicomResults(segments)
+	return append(files, results...), err
 }
 
 const maskType = "image/png"

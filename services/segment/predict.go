@@ -28,7 +28,7 @@ import (
 // Prediction is the outcome of one file.
 type Prediction struct {
 	Path   string         // as given
-	Dir    string         // folder with mask.png, overlay.jpg and result.json; "" when Err is set
+	Dir    string         // folder with result.json and the files that it names; "" when Err is set
 	Result *record.Result // nil when Err is set
 	Err    error          // why the file could not be analysed
 }
@@ -95,7 +95,8 @@ func looksLikePicture(path string) bool {
 	return dicom.IsPart10(head[:n])
 }
 
-// Predict analyses files and writes OUT/<name>/mask.png, overlay.jpg and, last, result.json for each, several at a time.
+// Predict analyses files and writes OUT/<name>/mask.png, overlay.jpg, of DICOM files seg.dcm and sr.dcm, and, last, result.json for each,
+// several at a time.
 // <name> is the file's name without extension; a second one of the same name gets -2, and so on. A bad file is reported and
 // the others go on. report is called for every file, in the order of files, never concurrently. The error is about the
 // output folder or an interruption; failed files are in the reports alone.
@@ -183,7 +184,7 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.R
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be listed", dir)
 	}
-	for _, name := range []string{ResultFile, MaskFile, OverlayFile} {
+	for _, name := range []string{ResultFile, MaskFile, OverlayFile, SEGFile, SRFile} {
 		old = append(old, filepath.Join(dir, name))
 	}
 	for _, path := range old {
@@ -191,15 +192,13 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string) (*record.R
 			return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the old %s cannot be replaced", path)
 		}
 	}
-	if analysis.Measured() {
-		files, err := analysis.Render(picture, subject.BurnedIn)
-		if err != nil {
+	rendered, err := analysis.Render(picture, subject.BurnedIn)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range rendered {
+		if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
 			return nil, err
-		}
-		for _, f := range files {
-			if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
-				return nil, err
-			}
 		}
 	}
 	if err := writeFile(filepath.Join(dir, ResultFile), document); err != nil {
@@ -249,6 +248,11 @@ func decodeDICOM(data []byte, subject *Subject) (*raster.RGB, error) {
 	}
 	subject.Laterality, subject.BurnedIn = instance.Laterality, instance.BurnedIn
 	subject.Decoder = dicomDecoder(file.TransferSyntax)
+	source, err := file.Source(&instance)
+	if err != nil {
+		return nil, err
+	}
+	subject.Source = &source
 	picture, notes, err := file.Decode()
 	subject.Notes = append(subject.Notes, notes...)
 	return picture, err
