@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	library "github.com/suyashkumar/dicom"
 	"github.com/suyashkumar/dicom/pkg/tag"
@@ -37,6 +38,18 @@ type Algorithm struct {
 
 // Reference names an object that was written.
 type Reference struct{ SOPUID, SeriesUID string }
+
+// maxAlgorithmRunes keeps name and version together within the 64 characters of the type LO.
+const maxAlgorithmRunes = 31
+
+// clean is the algorithm as DICOM text can hold it; a site's own model may be called anything.
+func (a Algorithm) clean() Algorithm {
+	for _, text := range []*string{&a.Name, &a.Version, &a.Software} {
+		runes := []rune(strings.ReplaceAll(dicom.Printable(*text), `\`, "/"))
+		*text = string(runes[:min(len(runes), maxAlgorithmRunes)])
+	}
+	return a
+}
 
 // contentUID is the UID of an object: made of its kind and everything that is in it.
 func contentUID(kind string, content any, more []byte) (string, error) {

@@ -41,6 +41,7 @@ func SEG(s Segmentation) ([]byte, Reference, error) {
 	if err := s.Source.Referable(); err != nil {
 		return nil, Reference{}, err
 	}
+	s.Algorithm = s.Algorithm.clean()
 	if len(s.Segments) == 0 {
 		return nil, Reference{}, fault.New(fault.Internal, codeWriter, "a segmentation needs a segment")
 	}

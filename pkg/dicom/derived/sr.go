@@ -55,6 +55,7 @@ func SR(r Report) ([]byte, Reference, error) {
 			}
 		}
 	}
+	r.Algorithm = r.Algorithm.clean()
 	uid, err := contentUID("structured report", r, nil)
 	if err != nil {
 		return nil, Reference{}, err

@@ -5,6 +5,7 @@ package element
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	library "github.com/suyashkumar/dicom"
 	"github.com/suyashkumar/dicom/pkg/tag"
@@ -67,11 +68,21 @@ func (s *Set) Sequence(t tag.Tag, items ...*Set) {
 // Code is a concept of a coding scheme.
 type Code struct{ Value, Scheme, Meaning string }
 
-// maxCodeValueRunes and maxMeaningRunes are the limits of the types SH and LO.
+// maxCodeValueBytes and maxMeaningBytes are the limits of the types SH and LO, in bytes: the standard counts characters, but not every
+// reader does.
 const (
-	maxCodeValueRunes = 16
-	maxMeaningRunes   = 64
+	maxCodeValueBytes = 16
+	maxMeaningBytes   = 64
 )
+
+// cut shortens a meaning that is too long, and shows that it did.
+func cut(meaning string) string {
+	const dots = "..."
+	if len(meaning) <= maxMeaningBytes {
+		return meaning
+	}
+	return strings.ToValidUTF8(meaning[:maxMeaningBytes-len(dots)], "") + dots
+}
 
 // Codes adds a sequence of codes (PS3.3, 8.8). A value that is too long for CodeValue is written as LongCodeValue, as the standard
 // has it; a meaning that is too long is cut.
@@ -79,7 +90,7 @@ func (s *Set) Codes(t tag.Tag, codes ...Code) {
 	items := make([]*Set, 0, len(codes))
 	for _, c := range codes {
 		item := &Set{}
-		if len([]rune(c.Value)) > maxCodeValueRunes {
+		if len(c.Value) > maxCodeValueBytes {
 			value := c.Value
 			if len(value)%2 == 1 {
 				value += " " // the library would pad this type (UC) with NUL, which the standard does not allow
@@ -89,11 +100,7 @@ func (s *Set) Codes(t tag.Tag, codes ...Code) {
 			item.Text(tag.CodeValue, c.Value)
 		}
 		item.Text(tag.CodingSchemeDesignator, c.Scheme)
-		meaning := []rune(c.Meaning)
-		if len(meaning) > maxMeaningRunes {
-			meaning = append(meaning[:maxMeaningRunes-1], '…')
-		}
-		item.Text(tag.CodeMeaning, string(meaning))
+		item.Text(tag.CodeMeaning, cut(c.Meaning))
 		items = append(items, item)
 	}
 	s.Sequence(t, items...)
