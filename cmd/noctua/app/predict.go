@@ -14,7 +14,7 @@ import (
 // predictCommand analyses files of this machine without servers.
 type predictCommand struct {
 	installedModelFlags `embed:""`
-	Out                 string   `help:"Folder for mask.png, overlay.jpg and result.json, one folder a picture." required:"" placeholder:"DIR"`
+	Out                 string   `help:"Folder for mask.png, overlay.jpg, result.json and, of DICOM files, seg.dcm and sr.dcm; one folder a picture." required:"" placeholder:"DIR"`
 	JSON                bool     `help:"Print JSON: one object a file."`
 	CSV                 string   `name:"csv" help:"Also write a table of all measures here, one row a measure." placeholder:"FILE"`
 	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF, BMP, PPM), DICOM files, or folders of them." name:"picture"`
