@@ -14,7 +14,7 @@ say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
 wanted="libturbojpeg0-dev libopenjp2-7-dev"
-[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk zip"
+[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk python3-pydicom python3-numpy zip"
 
 debian_packages() {
     command -v dpkg-query >/dev/null 2>&1 || { say "not a Debian system: install the headers of libjpeg-turbo's TurboJPEG and of OpenJPEG 2.5 yourself"; return; }
@@ -76,7 +76,18 @@ onnx_runtime() {
     say "ONNX Runtime is in $cache"
 }
 
+# OHIF's loader of segmentations, with the versions and checksums of its lock file; about 95 MB and 20 s, and only where that changed.
+viewer() {
+    dir=$(dirname "$0")/../test/ohif
+    cmp -s "$dir/package-lock.json" "$dir/node_modules/installed-lock.json" && return
+    command -v npm >/dev/null 2>&1 || { say "npm is missing, so that the test with OHIF's loader will not run: apt-get install npm"; return; }
+    say "fetching OHIF's loader (npm)"
+    (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund) || { say "OHIF's loader could not be fetched, so that its test will not run"; return; }
+    cp "$dir/package-lock.json" "$dir/node_modules/installed-lock.json"
+}
+
 command -v go >/dev/null 2>&1 || die "Go is missing: install Go 1.26 or newer"
 command -v gcc >/dev/null 2>&1 || die "gcc is missing: apt-get install gcc libc6-dev"
 debian_packages
 onnx_runtime
+if [ "${1:-}" = test ]; then viewer; fi

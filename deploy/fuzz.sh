@@ -7,6 +7,7 @@ targets="
 FuzzOpen ./pkg/dicom
 FuzzIdentityOfFile ./pkg/dicom
 FuzzFrames ./pkg/dicom
+FuzzObjects ./pkg/dicom/derived
 FuzzDecodeRLE ./pkg/dicom/pixel
 FuzzDecodeJPEGLossless ./pkg/dicom/pixel
 FuzzDecodeJPEGLS ./pkg/dicom/pixel

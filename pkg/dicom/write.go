@@ -15,6 +15,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/frame"
 	"github.com/suyashkumar/dicom/pkg/tag"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/internal/element"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -124,9 +125,9 @@ func (a *FundusAttributes) complete(jpeg []byte) error {
 	return nil
 }
 
-// elements lists the elements in the order of their tags, which the standard requires and the library does not see to.
+// elements lists the elements in the order of their tags.
 func (a *FundusAttributes) elements(header pixel.JPEGHeader, jpeg []byte) ([]*library.Element, error) {
-	b := &builder{}
+	b := &element.Set{}
 	day, second := a.AcquiredAt.Format("20060102"), a.AcquiredAt.Format("150405")
 	birth := ""
 	if !a.BirthDate.IsZero() {
@@ -138,135 +139,93 @@ func (a *FundusAttributes) elements(header pixel.JPEGHeader, jpeg []byte) ([]*li
 	}
 	series := map[record.Laterality]string{record.RightEye: "1", record.LeftEye: "2"}[a.Laterality]
 
-	b.bytes(tag.FileMetaInformationVersion, []byte{0, 1})
-	b.text(tag.MediaStorageSOPClassUID, ClassOphthalmic8Bit)
-	b.text(tag.MediaStorageSOPInstanceUID, a.SOPUID)
-	b.text(tag.TransferSyntaxUID, JPEGBaseline)
-	b.text(tag.ImplementationClassUID, ImplementationUID)
+	b.Bytes(tag.FileMetaInformationVersion, []byte{0, 1})
+	b.Text(tag.MediaStorageSOPClassUID, ClassOphthalmic8Bit)
+	b.Text(tag.MediaStorageSOPInstanceUID, a.SOPUID)
+	b.Text(tag.TransferSyntaxUID, JPEGBaseline)
+	b.Text(tag.ImplementationClassUID, ImplementationUID)
 
-	b.text(tag.SpecificCharacterSet, "ISO_IR 192")
-	b.text(tag.ImageType, "ORIGINAL", "PRIMARY", "", channel)
-	b.text(tag.SOPClassUID, ClassOphthalmic8Bit)
-	b.text(tag.SOPInstanceUID, a.SOPUID)
-	b.text(tag.StudyDate, day)
-	b.text(tag.SeriesDate, day)
-	b.text(tag.ContentDate, day)
-	b.text(tag.AcquisitionDateTime, day+second)
-	b.text(tag.StudyTime, second)
-	b.text(tag.ContentTime, second)
-	b.text(tag.AccessionNumber, a.AccessionNumber)
-	b.text(tag.Modality, "OP")
-	b.text(tag.Manufacturer, a.Device.Manufacturer)
-	b.text(tag.ReferringPhysicianName)
-	b.text(tag.ManufacturerModelName, a.Device.Model)
-	b.code(tag.AnatomicRegionSequence, "5665001", "Retina")
-	b.text(tag.PatientName, a.PatientName)
-	b.text(tag.PatientID, a.PatientID)
+	b.Text(tag.SpecificCharacterSet, "ISO_IR 192")
+	b.Text(tag.ImageType, "ORIGINAL", "PRIMARY", "", channel)
+	b.Text(tag.SOPClassUID, ClassOphthalmic8Bit)
+	b.Text(tag.SOPInstanceUID, a.SOPUID)
+	b.Text(tag.StudyDate, day)
+	b.Text(tag.SeriesDate, day)
+	b.Text(tag.ContentDate, day)
+	b.Text(tag.AcquisitionDateTime, day+second)
+	b.Text(tag.StudyTime, second)
+	b.Text(tag.ContentTime, second)
+	b.Text(tag.AccessionNumber, a.AccessionNumber)
+	b.Text(tag.Modality, "OP")
+	b.Text(tag.Manufacturer, a.Device.Manufacturer)
+	b.Text(tag.ReferringPhysicianName)
+	b.Text(tag.ManufacturerModelName, a.Device.Model)
+	b.Codes(tag.AnatomicRegionSequence, element.Code{Value: "5665001", Scheme: "SCT", Meaning: "Retina"})
+	b.Text(tag.PatientName, a.PatientName)
+	b.Text(tag.PatientID, a.PatientID)
 	if a.Issuer != "" {
-		b.text(tag.IssuerOfPatientID, a.Issuer)
+		b.Text(tag.IssuerOfPatientID, a.Issuer)
 	}
-	b.text(tag.PatientBirthDate, birth)
-	b.text(tag.PatientSex, string(a.Sex))
-	b.text(tag.DeviceSerialNumber, a.Device.Serial)
-	b.text(tag.SoftwareVersions, a.Device.Software)
-	b.text(tag.SynchronizationTrigger, "NO TRIGGER")
-	b.text(tag.AcquisitionTimeSynchronized, "N")
-	b.text(tag.DetectorType, "CMOS")
-	b.text(tag.StudyInstanceUID, a.StudyUID)
-	b.text(tag.SeriesInstanceUID, a.SeriesUID)
-	b.text(tag.StudyID, "1")
-	b.text(tag.SeriesNumber, series)
-	b.text(tag.InstanceNumber, strconv.Itoa(a.Instance))
-	b.text(tag.PatientOrientation, "L", "F")
-	b.text(tag.SynchronizationFrameOfReferenceUID, UID("frame of reference", a.StudyUID))
-	b.text(tag.ImageLaterality, string(a.Laterality))
-	b.text(tag.PatientEyeMovementCommanded, "NO")
-	b.floats(tag.EmmetropicMagnification)
-	b.floats(tag.IntraOcularPressure)
-	b.floats(tag.HorizontalFieldOfView, a.HorizontalFOVDeg)
-	b.text(tag.PupilDilated, "NO")
-	b.code(tag.AcquisitionDeviceTypeCodeSequence, "409898007", "Fundus Camera")
+	b.Text(tag.PatientBirthDate, birth)
+	b.Text(tag.PatientSex, string(a.Sex))
+	b.Text(tag.DeviceSerialNumber, a.Device.Serial)
+	b.Text(tag.SoftwareVersions, a.Device.Software)
+	b.Text(tag.SynchronizationTrigger, "NO TRIGGER")
+	b.Text(tag.AcquisitionTimeSynchronized, "N")
+	b.Text(tag.DetectorType, "CMOS")
+	b.Text(tag.StudyInstanceUID, a.StudyUID)
+	b.Text(tag.SeriesInstanceUID, a.SeriesUID)
+	b.Text(tag.StudyID, "1")
+	b.Text(tag.SeriesNumber, series)
+	b.Text(tag.InstanceNumber, strconv.Itoa(a.Instance))
+	b.Text(tag.PatientOrientation, "L", "F")
+	b.Text(tag.SynchronizationFrameOfReferenceUID, UID("frame of reference", a.StudyUID))
+	b.Text(tag.ImageLaterality, string(a.Laterality))
+	b.Text(tag.PatientEyeMovementCommanded, "NO")
+	b.Floats(tag.EmmetropicMagnification)
+	b.Floats(tag.IntraOcularPressure)
+	b.Floats(tag.HorizontalFieldOfView, a.HorizontalFOVDeg)
+	b.Text(tag.PupilDilated, "NO")
+	b.Codes(tag.AcquisitionDeviceTypeCodeSequence, element.Code{Value: "409898007", Scheme: "SCT", Meaning: "Fundus Camera"})
 	for _, t := range []tag.Tag{tag.IlluminationTypeCodeSequence, tag.LightPathFilterTypeStackCodeSequence, tag.ImagePathFilterTypeStackCodeSequence, tag.LensesCodeSequence, tag.RefractiveStateSequence} {
-		b.sequence(t)
+		b.Sequence(t)
 	}
-	b.picture(header, len(jpeg))
-	b.pixels(jpeg)
-
-	slices.SortStableFunc(b.elements, func(x, y *library.Element) int { return x.Tag.Compare(y.Tag) })
-	return b.elements, b.err
+	addPicture(b, header, len(jpeg))
+	addPixels(b, jpeg)
+	return b.Elements()
 }
 
-// builder gathers elements and the first error.
-type builder struct {
-	elements []*library.Element
-	err      error
-}
-
-func (b *builder) add(t tag.Tag, value any) *library.Element {
-	e, err := library.NewElement(t, value)
-	if err != nil {
-		if b.err == nil {
-			b.err = fmt.Errorf("element %s: %w", t, err)
-		}
-		return &library.Element{}
-	}
-	b.elements = append(b.elements, e)
-	return e
-}
-
-func (b *builder) text(t tag.Tag, values ...string)    { b.add(t, append([]string{}, values...)) }
-func (b *builder) bytes(t tag.Tag, value []byte)       { b.add(t, value) }
-func (b *builder) numbers(t tag.Tag, values ...int)    { b.add(t, values) }
-func (b *builder) floats(t tag.Tag, values ...float64) { b.add(t, append([]float64{}, values...)) }
-
-// sequence adds a sequence of items; its length is left undefined, since the library always ends it with a delimiter.
-func (b *builder) sequence(t tag.Tag, items ...[]*library.Element) {
-	b.add(t, append([][]*library.Element{}, items...)).ValueLength = tag.VLUndefinedLength
-}
-
-// code adds a sequence of one SNOMED CT code.
-func (b *builder) code(t tag.Tag, value, meaning string) {
-	item := &builder{}
-	item.text(tag.CodeValue, value)
-	item.text(tag.CodingSchemeDesignator, "SCT")
-	item.text(tag.CodeMeaning, meaning)
-	if item.err != nil && b.err == nil {
-		b.err = item.err
-	}
-	b.sequence(t, item.elements)
-}
-
-// picture adds what describes the pixels. JPEG's three components are always called YBR_FULL_422 (PS3.5 8.2.1).
-func (b *builder) picture(header pixel.JPEGHeader, bytes int) {
+// addPicture adds what describes the pixels. JPEG's three components are always called YBR_FULL_422 (PS3.5 8.2.1).
+func addPicture(b *element.Set, header pixel.JPEGHeader, bytes int) {
 	photometric := "MONOCHROME2"
 	if header.Components == 3 {
 		photometric = "YBR_FULL_422"
-		b.numbers(tag.PlanarConfiguration, 0)
+		b.Numbers(tag.PlanarConfiguration, 0)
 	}
 	ratio := float64(header.Components*header.Width*header.Height) / float64(bytes)
-	b.numbers(tag.SamplesPerPixel, header.Components)
-	b.text(tag.PhotometricInterpretation, photometric)
-	b.text(tag.NumberOfFrames, "1")
-	b.numbers(tag.FrameIncrementPointer, 0x0018, 0x1063)
-	b.text(tag.FrameTime, "0")
-	b.numbers(tag.Rows, header.Height)
-	b.numbers(tag.Columns, header.Width)
-	b.numbers(tag.BitsAllocated, 8)
-	b.numbers(tag.BitsStored, 8)
-	b.numbers(tag.HighBit, 7)
-	b.numbers(tag.PixelRepresentation, 0)
-	b.text(tag.BurnedInAnnotation, "NO")
-	b.text(tag.LossyImageCompression, "01")
-	b.text(tag.LossyImageCompressionRatio, strconv.FormatFloat(ratio, 'f', 2, 64))
-	b.text(tag.LossyImageCompressionMethod, "ISO_10918_1")
+	b.Numbers(tag.SamplesPerPixel, header.Components)
+	b.Text(tag.PhotometricInterpretation, photometric)
+	b.Text(tag.NumberOfFrames, "1")
+	b.Numbers(tag.FrameIncrementPointer, 0x0018, 0x1063)
+	b.Text(tag.FrameTime, "0")
+	b.Numbers(tag.Rows, header.Height)
+	b.Numbers(tag.Columns, header.Width)
+	b.Numbers(tag.BitsAllocated, 8)
+	b.Numbers(tag.BitsStored, 8)
+	b.Numbers(tag.HighBit, 7)
+	b.Numbers(tag.PixelRepresentation, 0)
+	b.Text(tag.BurnedInAnnotation, "NO")
+	b.Text(tag.LossyImageCompression, "01")
+	b.Text(tag.LossyImageCompressionRatio, strconv.FormatFloat(ratio, 'f', 2, 64))
+	b.Text(tag.LossyImageCompressionMethod, "ISO_10918_1")
 }
 
-// pixels adds the JPEG stream as one fragment of even length.
-func (b *builder) pixels(jpeg []byte) {
+// addPixels adds the JPEG stream as one fragment of even length.
+func addPixels(b *element.Set, jpeg []byte) {
 	if len(jpeg)%2 == 1 {
 		jpeg = append(slices.Clone(jpeg), 0)
 	}
-	e := b.add(tag.PixelData, library.PixelDataInfo{
+	e := b.Add(tag.PixelData, library.PixelDataInfo{
 		IsEncapsulated: true,
 		Frames:         []*frame.Frame{{Encapsulated: true, EncapsulatedData: frame.EncapsulatedFrame{Data: jpeg}}},
 	})

@@ -994,6 +994,9 @@ type ReportImage struct {
 	// Rows corresponds to the JSON schema field "rows".
 	Rows *int `json:"rows,omitempty,omitzero"`
 
+	// SegKey corresponds to the JSON schema field "seg_key".
+	SegKey string `json:"seg_key,omitempty,omitzero"`
+
 	// SegmentsKey corresponds to the JSON schema field "segments_key".
 	SegmentsKey string `json:"segments_key,omitempty,omitzero"`
 
@@ -1002,6 +1005,9 @@ type ReportImage struct {
 
 	// DICOM UID.
 	SOPUID string `json:"sop_uid"`
+
+	// SrKey corresponds to the JSON schema field "sr_key".
+	SrKey string `json:"sr_key,omitempty,omitzero"`
 
 	// Status corresponds to the JSON schema field "status".
 	Status ImageStatus `json:"status"`
@@ -1044,7 +1050,7 @@ type ReportRejected struct {
 }
 
 // Analysis of one image by one model; written last, so that its presence means
-// that mask and overlay are there.
+// that the files that it names are there.
 type Result struct {
 	// Clinic: first segment of the inbox key.
 	Clinic string `json:"clinic,omitempty,omitzero"`
@@ -1114,8 +1120,14 @@ type ResultFiles struct {
 	// Overlay corresponds to the JSON schema field "overlay".
 	Overlay string `json:"overlay,omitempty,omitzero"`
 
+	// Seg corresponds to the JSON schema field "seg".
+	Seg string `json:"seg,omitempty,omitzero"`
+
 	// Table (CSV) of the vessel segments.
 	Segments string `json:"segments,omitempty,omitzero"`
+
+	// Sr corresponds to the JSON schema field "sr".
+	Sr string `json:"sr,omitempty,omitzero"`
 
 	// Centre lines by width, parts of the field, optic disc and zones; on the canvas.
 	VesselMap string `json:"vessel_map,omitempty,omitzero"`

@@ -21,18 +21,18 @@ type Subject struct {
 
 // Look of the drawings. The photograph is grey and dark, so that colours are those of the drawing alone.
 const (
-	backdropGrey    = 62 // mean of the photograph inside the field, of 255
-	mostGain        = 4.
-	ink             = drawing.Colour(0xffffff)
-	faint           = drawing.Colour(0x9aa3ad)
-	accent          = drawing.Colour(0x00ffaa) // the overlay's
-	warm            = drawing.Colour(0xffb000)
-	cold            = drawing.Colour(0x4cc9f0)
-	fontPx          = 20.
-	legendPx        = 72 // height of the strip below the map
-	linePx          = 2.5
-	thinPx          = 1.2
-	dotPx           = 9.
+	backdropGrey = 62 // mean of the photograph inside the field, of 255
+	mostGain     = 4.
+	ink          = drawing.Colour(0xffffff)
+	faint        = drawing.Colour(0x9aa3ad)
+	accent       = drawing.Colour(0x00ffaa) // the overlay's
+	warm         = drawing.Colour(0xffb000)
+	cold         = drawing.Colour(0x4cc9f0)
+	fontPx       = 20.
+	legendPx     = 72 // height of the strip below the map
+	linePx       = 2.5
+	thinPx       = 1.2
+	dotPx        = 9.
 )
 
 // widthColours go from thin to wide; they also grow warmer for readers who do not tell the ends of the rainbow apart.

@@ -148,6 +148,7 @@ func reportImage(p part) record.ReportImage {
 		img.Regions = res.Regions
 		img.MaskKey, img.OverlayKey = beside(p.image.OutcomeKey, res.Files.Mask), beside(p.image.OutcomeKey, res.Files.Overlay)
 		img.VesselMapKey, img.SegmentsKey = beside(p.image.OutcomeKey, res.Files.VesselMap), beside(p.image.OutcomeKey, res.Files.Segments)
+		img.SegKey, img.SrKey = beside(p.image.OutcomeKey, res.Files.Seg), beside(p.image.OutcomeKey, res.Files.Sr)
 		if p.image.Status == record.ImageUngradable {
 			img.Reason = ungradableReason(res)
 		}

@@ -92,7 +92,7 @@ func TestEveryOutcomeGetsIntoAReport(t *testing.T) {
 		k.accept(picture{1, 2}), k.failImage(picture{1, 2}),
 		k.accept(picture{1, 3}, func(i *record.Instance) { i.Analyse, i.NotAnalysed, i.Laterality = false, &note, "" }),
 		k.accept(picture{1, 4}), k.segment(picture{1, 4}, func(r *record.Result) {
-			r.Status, r.Files = record.Ungradable, record.ResultFiles{}
+			r.Status, r.Files = record.Ungradable, record.ResultFiles{Sr: "sr.dcm"}
 			r.Warnings = []record.Note{{Code: "field-of-view-not-found", Text: "No field of view was found."}}
 			for n := range r.Measures {
 				r.Measures[n].Value, r.Measures[n].AbsentReason = nil, &r.Warnings[0]
@@ -108,6 +108,9 @@ func TestEveryOutcomeGetsIntoAReport(t *testing.T) {
 		}
 		if (i.MaskKey != "") != (i.Status == record.ImageMeasured) {
 			t.Errorf("an image that is %s has mask %q", i.Status, i.MaskKey)
+		}
+		if strings.HasSuffix(i.SegKey, "/seg.dcm") != (i.Status == record.ImageMeasured) || strings.HasSuffix(i.SrKey, "/sr.dcm") != (i.Status == record.ImageMeasured || i.Status == record.ImageUngradable) {
+			t.Errorf("an image that is %s has SEG %q and SR %q", i.Status, i.SegKey, i.SrKey)
 		}
 	}
 	want := map[record.ImageStatus]string{record.ImageFailed: "pixels-undecodable", record.ImageNotAnalysed: "not-colour", record.ImageUngradable: "field-of-view-not-found"}

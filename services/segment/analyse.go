@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -98,6 +99,8 @@ type Subject struct {
 	Notes            []record.Note // of the decoder; they become warnings
 	// What the photograph states of its scale, checked at intake; nil where it does not.
 	PixelSpacingMm, HorizontalFOVDeg *float64
+	// Source is what DICOM results say of the DICOM instance that the picture is of; nil: it is of none, and has no such results.
+	Source *dicom.Source
 }
 
 // describe takes what an instance document says of the picture.
@@ -121,6 +124,7 @@ type Analysis struct {
 	Timings     Timings
 	image       *fundus.Image // the photograph on the canvas, normalised
 	norm        fundus.Normalisation
+	source      *dicom.Source // of the DICOM results; nil: there are none
 }
 
 // Class is what a model says of one of its classes.
@@ -143,7 +147,7 @@ type Timings struct {
 	FieldOfView, Quality, Canvas, Network, Inference, Measures time.Duration // Network includes waiting for a run, Inference does not
 }
 
-// Measured tells whether the picture has measures, and so a mask and an overlay.
+// Measured tells whether the picture has measures, and so a mask, an overlay and, if it came as DICOM, a SEG.
 func (a *Analysis) Measured() bool { return a.Result.Status == record.Measured }
 
 // ProbabilityMap returns the vessel probability on the photograph's own pixels, 0 outside the field of view.
@@ -188,12 +192,23 @@ func (a *Analyser) Analyse(ctx context.Context, p *raster.RGB, subject Subject) 
 	if err != nil {
 		return nil, err
 	}
+	if subject.Source != nil {
+		if err := subject.Source.Referable(); err != nil {
+			out.Result.Warnings = append(out.Result.Warnings, record.Note{Code: codeOf(err), Text: sentence(err)})
+		} else {
+			out.source, out.Result.Files.Sr = subject.Source, SRFile
+		}
+	}
 	if len(absent) > 0 {
 		out.Result.Status = record.Ungradable
 		out.Result.Warnings = append(out.Result.Warnings, absent...)
 		out.Result.Measures = withheld(manifest.Input.FOVDiameterPx, absent[0])
 	} else {
-		out.Result.Files = record.ResultFiles{Mask: MaskFile, Overlay: OverlayFile, VesselMap: VesselMapFile, Segments: SegmentsFile}
+		out.Result.Files.Mask, out.Result.Files.Overlay = MaskFile, OverlayFile
+		out.Result.Files.VesselMap, out.Result.Files.Segments = VesselMapFile, SegmentsFile
+		if out.source != nil {
+			out.Result.Files.Seg = SEGFile
+		}
 		for _, c := range out.Classes {
 			out.Result.Files.Classes = append(out.Result.Files.Classes, record.ClassMask{Class: c.Name, Mask: c.maskFile()})
 		}

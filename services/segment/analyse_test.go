@@ -327,6 +327,11 @@ func TestPredict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, name := range []string{segment.SEGFile, segment.SRFile} {
+			if _, err := os.Stat(filepath.Join(p.Dir, name)); (err == nil) != (files[i] == dicoms[0]) {
+				t.Errorf("%s of %s: %v", name, files[i], err) // a plain photograph has no patient and study to belong to
+			}
+		}
 		overlay, err := pixel.ReadPicture(filepath.Join(p.Dir, result.Files.Overlay), pixel.Limits{})
 		if err != nil || overlay.Width != result.Columns || overlay.Height != result.Rows {
 			t.Errorf("overlay: %v", err)

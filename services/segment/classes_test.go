@@ -1,19 +1,24 @@
 package segment_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
+	"time"
 
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/segment"
+	"github.com/noctua-screening/noctua/test/judges"
 )
 
 // TestEveryClassHasAMask runs a model that tells arteries, veins and the optic disc: no code knows their names, each has a mask,
-// and arteries and veins together are the vessels that are measured.
+// and arteries and veins together are the vessels that are measured. In the SEG each is a segment, although they overlap.
 func TestEveryClassHasAMask(t *testing.T) {
 	t.Parallel()
 	analyser := newAnalyser(t, newEngineOf(t, "../../pkg/unet/testdata/classes"))
@@ -21,12 +26,16 @@ func TestEveryClassHasAMask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture := filepath.Join(t.TempDir(), "phantom.jpg")
+	picture := filepath.Join(t.TempDir(), "phantom.dcm")
 	encoded, err := pixel.EncodeJPEG(drawn.Picture, 95)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(picture, encoded, 0o600); err != nil {
+	var file bytes.Buffer
+	if err := dicom.WriteOP(&file, dicom.FundusAttributes{PatientID: "P1", PatientName: "Phantom", Laterality: record.RightEye, AcquiredAt: time.Unix(1e9, 0).UTC()}, encoded); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(picture, file.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()
@@ -65,5 +74,18 @@ func TestEveryClassHasAMask(t *testing.T) {
 		if vessels.Pix[i] == 0 && (masks["artery"].Pix[i] != 0 || masks["vein"].Pix[i] != 0) {
 			t.Fatal("a pixel of an artery or a vein is no vessel")
 		}
+	}
+	seg := filepath.Join(got.Dir, got.Result.Files.Seg)
+	want := []judges.Segment{judges.SegmentOf(1, "Vessel", vessels)}
+	for i, c := range got.Result.Files.Classes {
+		label := map[string]string{"artery": "Artery", "vein": "Vein", "optic-disc": "Optic disc"}[c.Class]
+		want = append(want, judges.SegmentOf(i+2, label, masks[c.Class]))
+	}
+	judges.Conforms(t, seg, "Segmentation")
+	if found := judges.Pydicom(t, seg).Segments; !reflect.DeepEqual(found, want) {
+		t.Errorf("pydicom finds %+v, expected %+v", found, want)
+	}
+	if found := judges.OHIF(t, seg, picture); !reflect.DeepEqual(found, want) {
+		t.Errorf("OHIF finds %+v, expected %+v", found, want)
 	}
 }

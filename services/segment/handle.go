@@ -111,7 +111,7 @@ func (w *worker) announceExisting(ctx context.Context, img target) (bool, error)
 	return true, w.publishFailure(ctx, img, failure.Code)
 }
 
-// process does the work and commits it: mask, overlay, then result.json.
+// process does the work and commits it: mask, overlay, SEG and SR, then result.json.
 func (w *worker) process(ctx context.Context, img target, progress func()) error {
 	took := stopwatch()
 	instance, err := w.instance(ctx, img)
@@ -134,21 +134,18 @@ func (w *worker) process(ctx context.Context, img target, progress func()) error
 	if err != nil {
 		return err
 	}
-	var rendered time.Duration
-	if analysis.Measured() {
-		files, err := analysis.Render(picture, subject.BurnedIn)
-		if err != nil {
-			return fmt.Errorf("rendering %s: %w", img.SOPUID, err)
-		}
-		rendered = took()
-		progress()
-		for _, f := range files {
-			if err := w.put(ctx, img.prefix+f.Name, f.ContentType, f.Data); err != nil {
-				return err
-			}
-		}
-		progress()
+	files, err := analysis.Render(picture, subject.BurnedIn)
+	if err != nil {
+		return fmt.Errorf("rendering %s: %w", img.SOPUID, err)
 	}
+	rendered := took()
+	progress()
+	for _, f := range files {
+		if err := w.put(ctx, img.prefix+f.Name, f.ContentType, f.Data); err != nil {
+			return err
+		}
+	}
+	progress()
 	w.files.Recycle(picture) // what is left is made of it and holds no part of it
 	status := analysis.Result.Status
 	switch err := w.putNew(ctx, img.prefix+ResultFile, "application/json", document); {
@@ -210,7 +207,7 @@ func (w *worker) fetch(ctx context.Context, img target, instance *record.Instanc
 	}
 	subject := Subject{
 		StudyUID: img.StudyUID, SOPUID: img.SOPUID, SHA256: img.Sha256, Clinic: img.clinic,
-		Decoder: dicomDecoder(file.TransferSyntax), Notes: file.Notes,
+		Decoder: dicomDecoder(file.TransferSyntax), Notes: file.Notes, Source: &file.Source,
 	}
 	subject.describe(instance)
 	return file.Picture, subject, nil

@@ -197,7 +197,7 @@ func TestResultIsWrittenLastThenAnnounced(t *testing.T) {
 	if err := b.worker.handle(t.Context(), b.message, func() { progress++ }); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(b.store.puts, " "); got != "mask.png overlay.jpg vessels.jpg segments.csv result.json" {
+	if got := strings.Join(b.store.puts, " "); got != "mask.png overlay.jpg vessels.jpg segments.csv seg.dcm sr.dcm result.json" {
 		t.Errorf("written: %s", got)
 	}
 	if b.types() != event.TypeImageSegmented || progress < 4 {
@@ -220,7 +220,7 @@ func TestResultIsWrittenLastThenAnnounced(t *testing.T) {
 	if err := b.worker.handle(t.Context(), b.message, func() {}); err != nil {
 		t.Fatal(err)
 	}
-	if b.network.runs != 1 || len(b.store.puts) != 5 || len(b.events.events) != 2 || b.events.events[0].ID != b.events.events[1].ID {
+	if b.network.runs != 1 || len(b.store.puts) != 7 || len(b.events.events) != 2 || b.events.events[0].ID != b.events.events[1].ID {
 		t.Errorf("%d runs, %d writes, %d events", b.network.runs, len(b.store.puts), len(b.events.events))
 	}
 }
@@ -229,7 +229,7 @@ func TestResultIsWrittenLastThenAnnounced(t *testing.T) {
 func TestRetryAfterAnyFailure(t *testing.T) {
 	t.Parallel()
 	down := fault.New(fault.Transient, "storage-unavailable", "The storage is away.")
-	for _, step := range []string{MaskFile, OverlayFile, VesselMapFile, SegmentsFile, ResultFile, "publish"} {
+	for _, step := range []string{MaskFile, OverlayFile, SEGFile, SRFile, VesselMapFile, SegmentsFile, ResultFile, "publish"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
@@ -247,7 +247,7 @@ func TestRetryAfterAnyFailure(t *testing.T) {
 			if err := b.worker.handle(t.Context(), b.message, func() {}); err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range []string{MaskFile, OverlayFile, VesselMapFile, SegmentsFile, ResultFile} {
+			for _, name := range []string{MaskFile, OverlayFile, SEGFile, SRFile, VesselMapFile, SegmentsFile, ResultFile} {
 				if b.store.objects[b.prefix+name] == nil {
 					t.Errorf("%s is missing", name)
 				}

@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"math"
 
+	"github.com/noctua-screening/noctua/pkg/dicom/derived"
 	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
 	"github.com/noctua-screening/noctua/pkg/fundus"
 	"github.com/noctua-screening/noctua/pkg/raster"
@@ -18,11 +19,13 @@ const (
 	OverlayFile   = "overlay.jpg"
 	VesselMapFile = "vessels.jpg"
 	SegmentsFile  = "segments.csv"
+	SEGFile       = "seg.dcm"
+	SRFile        = "sr.dcm"
 	ResultFile    = "result.json"
 	FailureFile   = "failure.json"
 )
 
-// File is a picture or table that people look at, as it lies beside result.json.
+// File is a file as it lies beside result.json.
 type File struct {
 	Name, ContentType string
 	Data              []byte
@@ -41,11 +44,15 @@ const (
 	overlayLineShare = 900
 )
 
-// Render makes the files of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size), the overlay
-// (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size), a mask for
-// each further class, the map of the vessels (JPEG, on the canvas) and the table of their segments (CSV). p is used up: the overlay is
-// drawn into it. burnedIn blanks what lies outside the field of view, where cameras write names.
+// Render makes the files that the result names. Of a measured picture: the vessel mask (PNG, grey, 0 and 255, the photograph's size),
+// the overlay (JPEG, the photograph with the mask laid over it and the optic disc ringed where it was found with confidence, its size),
+// a mask for each further class, the map of the vessels (JPEG, on the canvas), the table of their segments (CSV), and of a DICOM
+// instance the masks as SEG and the measures as SR. Of an ungradable one: the SR, which says why. p is used up: the overlay is drawn
+// into it. burnedIn blanks what lies outside the field of view, where cameras write names.
 func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
+	if !a.Measured() {
+		return a.dicomResults(nil)
+	}
 	mask, err := a.Mask()
 	if err != nil {
 		return nil, err
@@ -67,6 +74,7 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 		return nil, fmt.Errorf("encoding the overlay: %w", err)
 	}
 	files := []File{{MaskFile, maskType, encoded}, {OverlayFile, "image/jpeg", overlay}}
+	segments := []derived.Segment{{Class: derived.Vessel, Mask: mask}}
 	for _, c := range a.Classes {
 		if mask, err = a.Canvas.MaskFromCanvas(c.Probability, classThreshold); err != nil {
 			return nil, err
@@ -75,19 +83,21 @@ func (a *Analysis) Render(p *raster.RGB, burnedIn bool) ([]File, error) {
 			return nil, err
 		}
 		files = append(files, File{c.maskFile(), maskType, encoded})
+		segments = append(segments, derived.Segment{Class: c.Name, Mask: mask})
 	}
-	if a.Findings == nil {
-		return files, nil
+	if a.Findings != nil {
+		vessels, err := a.vesselMap()
+		if err != nil {
+			return nil, err
+		}
+		table, err := a.segmentTable()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{VesselMapFile, "image/jpeg", vessels}, File{SegmentsFile, "text/csv", table})
 	}
-	vessels, err := a.vesselMap()
-	if err != nil {
-		return nil, err
-	}
-	segments, err := a.segmentTable()
-	if err != nil {
-		return nil, err
-	}
-	return append(files, File{VesselMapFile, "image/jpeg", vessels}, File{SegmentsFile, "text/csv", segments}), nil
+	results, err := a.dicomResults(segments)
+	return append(files, results...), err
 }
 
 const maskType = "image/png"

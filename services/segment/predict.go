@@ -28,7 +28,7 @@ import (
 // Prediction is the outcome of one file.
 type Prediction struct {
 	Path   string         // as given
-	Dir    string         // folder with mask.png, overlay.jpg and result.json; "" when Err is set
+	Dir    string         // folder with result.json and the files that it names; "" when Err is set
 	Result *record.Result // nil when Err is set
 	Err    error          // why the file could not be analysed
 }
@@ -104,7 +104,7 @@ type PredictOptions struct {
 // measuresDir is the folder of the pictures that explain measures.
 const measuresDir = "measures"
 
-// Predict analyses files and writes OUT/<name>/mask.png, overlay.jpg and others and, last, result.json for each, several at a time.
+// Predict analyses files and writes for each, several at a time, into OUT/<name> what Render makes and, last, result.json.
 // <name> is the file's name without extension; a second one of the same name gets -2, and so on. A bad file is reported and
 // the others go on. report is called for every file, in the order of files, never concurrently. The error is about the
 // output folder or an interruption; failed files are in the reports alone.
@@ -193,7 +193,7 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string, explain bo
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the folder %s cannot be listed", dir)
 	}
-	for _, name := range []string{ResultFile, MaskFile, OverlayFile, VesselMapFile, SegmentsFile} {
+	for _, name := range []string{ResultFile, MaskFile, OverlayFile, VesselMapFile, SegmentsFile, SEGFile, SRFile} {
 		old = append(old, filepath.Join(dir, name))
 	}
 	drawn, err := filepath.Glob(filepath.Join(dir, measuresDir, "*.png"))
@@ -205,20 +205,18 @@ func (a *Analyser) predictFile(ctx context.Context, file, dir string, explain bo
 			return nil, fault.Wrap(fault.Invalid, "output-folder", err, "the old %s cannot be replaced", path)
 		}
 	}
-	if analysis.Measured() {
-		files, err := analysis.Render(picture, subject.BurnedIn)
-		if err != nil {
+	rendered, err := analysis.Render(picture, subject.BurnedIn)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range rendered {
+		if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
 			return nil, err
 		}
-		for _, f := range files {
-			if err := writeFile(filepath.Join(dir, f.Name), f.Data); err != nil {
-				return nil, err
-			}
-		}
-		if explain {
-			if err := writeExplained(analysis, filepath.Join(dir, measuresDir)); err != nil {
-				return nil, err
-			}
+	}
+	if explain && analysis.Findings != nil {
+		if err := writeExplained(analysis, filepath.Join(dir, measuresDir)); err != nil {
+			return nil, err
 		}
 	}
 	if err := writeFile(filepath.Join(dir, ResultFile), document); err != nil {
@@ -284,6 +282,11 @@ func decodeDICOM(data []byte, subject *Subject) (*raster.RGB, error) {
 	}
 	subject.describe(&instance)
 	subject.Decoder = dicomDecoder(file.TransferSyntax)
+	source, err := file.Source(&instance)
+	if err != nil {
+		return nil, err
+	}
+	subject.Source = &source
 	picture, notes, err := file.Decode()
 	subject.Notes = append(subject.Notes, notes...)
 	return picture, err

@@ -14,7 +14,7 @@ import (
 // predictCommand analyses files of this machine without servers.
 type predictCommand struct {
 	installedModelFlags `embed:""`
-	Out                 string   `help:"Folder for mask.png, overlay.jpg, vessels.jpg, segments.csv and result.json, one folder a picture." required:"" placeholder:"DIR"`
+	Out                 string   `help:"Folder for mask.png, overlay.jpg, vessels.jpg, segments.csv, result.json and, of DICOM files, seg.dcm and sr.dcm; one folder a picture." required:"" placeholder:"DIR"`
 	Explain             bool     `help:"Also draw, in OUT/<picture>/measures, a small picture a measure and region: which pixels it is made of."`
 	JSON                bool     `help:"Print JSON: one object a file."`
 	CSV                 string   `name:"csv" help:"Also write a table of all measures here, one row a measure." placeholder:"FILE"`

@@ -167,6 +167,9 @@ func answerTo(r request, file *os.File, shared []byte) answer {
 		a.Undecoded = toWire(fault.New(fault.Internal, "child-memory", "a picture of %d bytes does not fit into the %d that a child shares", len(picture.Pix), len(shared)))
 		return a
 	}
+	if a.Source, err = f.Source(&a.Instance); err != nil {
+		return answer{Failed: toWire(err)}
+	}
 	copy(shared, picture.Pix) // costs nothing where the picture lies there
 	a.Width, a.Height = picture.Width, picture.Height
 	return a

@@ -84,6 +84,7 @@ type Outcome struct {
 	PixelSHA256    string          // of the RGB bytes; "" if they were not decoded
 	ContentSHA256  string          // of dicom.File.Content, where a file read for its Judgement is not refused and not decoded; "" if there is none
 	Picture        *raster.RGB     // only where Picture was asked for
+	Source         dicom.Source    // as of dicom.File.Source, with the Picture
 
 	splices []dicom.Splice
 }
@@ -348,7 +349,7 @@ func (c *child) read(ctx context.Context, r request, file *os.File, timeout time
 	}
 	outcome := Outcome{
 		TransferSyntax: a.TransferSyntax, Instance: a.Instance, Refused: a.Refused.err(), Undecoded: a.Undecoded.err(),
-		Notes: a.Notes, PixelSHA256: a.PixelSHA256, ContentSHA256: a.ContentSHA256, splices: a.Splices,
+		Notes: a.Notes, PixelSHA256: a.PixelSHA256, ContentSHA256: a.ContentSHA256, Source: a.Source, splices: a.Splices,
 	}
 	if r.Want == Picture && a.Undecoded == nil {
 		if outcome.Picture, err = c.pixels.picture(a.Width, a.Height, r.Limits, c.spare); err != nil {

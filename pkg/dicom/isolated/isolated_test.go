@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -110,6 +111,9 @@ func TestAnOutcomeIsWhatTheReaderItselfSays(t *testing.T) {
 		}
 		if got.Instance.Patient != instance.Patient || got.Instance.SOPUID != instance.SOPUID {
 			t.Errorf("instance is %+v, not %+v", got.Instance, instance)
+		}
+		if source, err := file.Source(&instance); err != nil || want == Picture && !reflect.DeepEqual(got.Source, source) || want != Picture && got.Source.SOPUID != "" {
+			t.Errorf("source is %+v, not %+v: %v", got.Source, source, err)
 		}
 		if has := got.Picture != nil; has != (want == Picture) {
 			t.Errorf("asked for %v: a picture is %v", want, has)

@@ -34,6 +34,7 @@ type answer struct {
 	ContentSHA256  string          `json:"content_sha256,omitempty"`
 	Width          int             `json:"width,omitempty"`
 	Height         int             `json:"height,omitempty"`
+	Source         dicom.Source    `json:"source"`
 	Splices        []dicom.Splice  `json:"splices,omitempty"`
 }
 
