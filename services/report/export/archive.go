@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path"
@@ -104,7 +105,7 @@ func (d *destination) handle(ctx context.Context, delivery stream.Delivery) erro
 			return ctx.Err()
 		}
 		// Whatever it is, it is not this result's fault: an archive that does not know Noctua's title yet must not turn a night into failures.
-		err = fault.Wrap(fault.Transient, codeOf(err), err, "%s", fault.SentenceOf(err))
+		err = fault.Wrap(fault.Transient, codeOf(err), errors.Unwrap(err), "%s", fault.SentenceOf(err))
 	}
 	if fault.Is(err, fault.Transient) {
 		if d.gate.shut(err) {

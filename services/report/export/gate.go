@@ -63,12 +63,12 @@ func (g *gate) open() (shut bool) {
 	return shut
 }
 
-// state is why the archive takes nothing, and since when; "" if it does.
+// state is why the archive takes nothing, with the cause on the network, and since when; "" if it does.
 func (g *gate) state() (code, sentence string, since time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.reason == nil {
 		return "", "", time.Time{}
 	}
-	return fault.CodeOf(g.reason), fault.SentenceOf(g.reason), g.since
+	return fault.CodeOf(g.reason), g.reason.Error(), g.since
 }
