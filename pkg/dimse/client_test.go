@@ -223,11 +223,12 @@ func TestClientIsCutOff(t *testing.T) {
 		_, _ = io.ReadFull(far, make([]byte, 100)) // the request has come
 		cancel()
 	}()
-	if _, err := dimse.Open(ctx, near, clientConfig()); !fault.Interrupted(err) {
+	cfg := clientConfig()
+	cfg.AnswerTimeout = time.Hour
+	if _, err := dimse.Open(ctx, near, cfg); !fault.Interrupted(err) {
 		t.Errorf("cancelled while waiting: %v", err)
 	}
 	near, _ = dialled(t)
-	cfg := clientConfig()
 	cfg.AnswerTimeout = 10 * time.Millisecond
 	if _, err := dimse.Open(t.Context(), near, cfg); fault.CodeOf(err) != dimse.CodeTimeout {
 		t.Errorf("silent: %v", err)

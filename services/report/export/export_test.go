@@ -31,6 +31,8 @@ func TestResultsArrive(t *testing.T) {
 	w.settled(s, "pacs", 0, 0)
 	w.segmented(1, 4)
 	w.settled(s, "pacs", 3, 0)
+	w.tellAs("again", 1, "north", w.result(1, "north", model, "seg.dcm", "sr.dcm")) // as another attempt of the segment service does
+	w.settled(s, "pacs", 3, 0)
 	if copies := p.has(1, 4); copies != 6 {
 		t.Errorf("%d objects were sent for 6 instances", copies)
 	}
@@ -177,6 +179,27 @@ func TestTriedAgain(t *testing.T) {
 	}
 }
 
+// TestAwayIsLeftAlone: an archive that is away is asked once after each pause, however much waits for it.
+func TestAwayIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	away, good := newPACS(t), newPACS(t)
+	away.reject = dimse.RejectBusy
+	w := newWorld(t, away.archive("away"), good.archive("good"))
+	w.cfg.RetryBase, w.cfg.RetryCap = time.Hour, time.Hour
+	s, stop := w.start()
+	w.segmented(1, 6)
+	w.eventually("the archive is away", func() bool { return w.status(s, "away").Code == dimse.CodeRejected })
+	w.segmented(6, 9)
+	w.settled(s, "good", 8, 0)
+	if calls := away.read(func(p *pacs) int { return p.calls }); calls != 1 {
+		t.Errorf("it was asked %d times", calls)
+	}
+	if e := w.status(s, "away"); e.Pending != 8 {
+		t.Errorf("%+v", e)
+	}
+	stop() // at once, although the pause is an hour
+}
+
 // TestRefused: what an archive will not take is noted, a dead letter, and is sent again when a person asks.
 func TestRefused(t *testing.T) {
 	t.Parallel()
@@ -304,6 +327,12 @@ func TestWipedStream(t *testing.T) {
 	p.set(func(p *pacs) { p.reject = dimse.RejectBusy })
 	w.segmented(2, 5)
 	w.eventually("the archive is away", func() bool { return w.status(s, "pacs").Code != "" })
+	// What waits in the stream is not forgotten, and not asked for.
+	surveys := w.surveys.Load()
+	w.eventually("looked for what is forgotten", func() bool { return w.surveys.Load() > surveys+3 })
+	if e := w.status(s, "pacs"); e.Pending != 3 {
+		t.Errorf("3 results wait: %+v", e)
+	}
 	stop()
 	w.server.Wipe()
 	w.result(5, "north", model, "seg.dcm", "sr.dcm") // its event was lost

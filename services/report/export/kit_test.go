@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,20 +49,28 @@ type world struct {
 	conn   *stream.Conn
 	cfg    export.Config
 	put    func(key string) error // fails puts of the service, if not nil
-	log    lockedBuffer
+	// surveys counts the service's listings of results.
+	surveys atomic.Int64
+	log     lockedBuffer
 }
 
 // flaky is a bucket whose puts may fail on purpose.
-type flaky struct {
-	*blob.Store
-	put func(key string) error
-}
+type flaky struct{ *world }
 
 func (f flaky) PutBytes(ctx context.Context, bucket, key string, data []byte, opts blob.PutOptions) error {
-	if err := f.put(key); err != nil {
-		return err
+	if f.put != nil {
+		if err := f.put(key); err != nil {
+			return err
+		}
 	}
 	return f.Store.PutBytes(ctx, bucket, key, data, opts)
+}
+
+func (f flaky) List(ctx context.Context, bucket, prefix string) iter.Seq2[blob.Info, error] {
+	if prefix == "images/" {
+		f.surveys.Add(1)
+	}
+	return f.Store.List(ctx, bucket, prefix)
 }
 
 type lockedBuffer struct {
@@ -94,10 +104,7 @@ func newWorld(t *testing.T, archives ...export.Archive) *world {
 // start runs the service; stop waits for its end.
 func (w *world) start() (service *export.Service, stop func()) {
 	w.t.Helper()
-	deps := export.Deps{Blob: w.Store, Conn: w.conn, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	if w.put != nil {
-		deps.Blob = flaky{w.Store, w.put}
-	}
+	deps := export.Deps{Blob: flaky{w}, Conn: w.conn, Clock: time.Now, Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	service, err := export.New(deps, w.cfg)
 	if err != nil {
 		w.t.Fatal(err)
@@ -172,13 +179,16 @@ func (w *world) segmented(from, to int) {
 	}
 }
 
-func (w *world) tell(n int, clinic, key string) {
+func (w *world) tell(n int, clinic, key string) { w.t.Helper(); w.tellAs("", n, clinic, key) }
+
+// tellAs tells of a result by an event of its own.
+func (w *world) tellAs(id string, n int, clinic, key string) {
 	w.t.Helper()
 	sha := model
 	if strings.Contains(key, other[:12]) {
 		sha = other
 	}
-	e, err := event.New(event.TypeImageSegmented, event.ID(event.TypeImageSegmented, key), clinic, time.Now(), event.ImageSegmented{
+	e, err := event.New(event.TypeImageSegmented, event.ID(event.TypeImageSegmented, key, id), clinic, time.Now(), event.ImageSegmented{
 		StudyUID: "1.2.826", SOPUID: sop(n), Sha256: fmt.Sprintf("%064x", n), ResultKey: key, Status: record.Measured, Model: "m", ModelSha256: sha})
 	if err != nil {
 		w.t.Fatal(err)
