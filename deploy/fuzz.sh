@@ -18,6 +18,8 @@ FuzzReadManifest ./services/ingest
 FuzzStow ./services/ingest
 FuzzAssociation ./pkg/dimse
 FuzzCommand ./pkg/dimse
+FuzzClient ./pkg/dimse
+FuzzAnswer ./pkg/dicomweb
 "
 failed=0
 while read -r name package; do

@@ -10,6 +10,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/dimse"
 	"github.com/noctua-screening/noctua/pkg/dimse/dimsetest"
+	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
 // recording is a connection whose sender has said all it will say.
@@ -65,6 +66,31 @@ func FuzzAssociation(f *testing.F) {
 		}
 		if (err == nil) != (last == dimsetest.Release) {
 			t.Errorf("the last answer is of type %d, and the end is %v", last, err)
+		}
+	})
+}
+
+// FuzzClient lets an archive answer anything: asking it comes to an end, with a response or with an error that has a code.
+func FuzzClient(f *testing.F) {
+	sound := append(accept(64), answer(1, 0)...)
+	f.Add(append(sound, dimsetest.PDU(dimsetest.Release, make([]byte, 4))...))
+	f.Add(append(sound, dimsetest.PDU(5, make([]byte, 4))...))
+	f.Add(sound[:100])
+	f.Add(dimsetest.PDU(dimsetest.Reject, []byte{0, 1, 1, 7}))
+	f.Add(append(accept(0), dimsetest.PDU(dimsetest.Abort, make([]byte, 4))...))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		client, err := dimse.Open(t.Context(), &recording{Reader: bytes.NewReader(said)}, clientConfig())
+		if err == nil {
+			_, err = client.Store(t.Context(), dimse.Object{Class: class, Instance: instance, TransferSyntax: explicit}, make([]byte, 1000))
+			if fault.CodeOf(err) == dimse.CodeContextRefused {
+				err = nil
+			}
+		}
+		if err == nil {
+			err = client.Release(t.Context())
+		}
+		if err != nil && fault.CodeOf(err) == "" {
+			t.Errorf("an error without a code: %v", err)
 		}
 	})
 }

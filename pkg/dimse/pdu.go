@@ -77,8 +77,14 @@ func (r Rejection) String() string {
 	case RejectBusy:
 		return "too many associations"
 	}
+	if r&0xFFFF == 0x0101 {
+		return "no reason given"
+	}
 	return fmt.Sprintf("rejection %06X", uint32(r))
 }
+
+// Permanent tells that asking again will not help until something is changed (result 1; PS3.8, 9.3.4).
+func (r Rejection) Permanent() bool { return r>>16 == 1 }
 
 func (r Rejection) pdu() []byte {
 	return pdu(pduAssociateReject, []byte{0, byte(r >> 16), byte(r >> 8), byte(r)})

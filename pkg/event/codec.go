@@ -22,6 +22,8 @@ const (
 	TypeReportIssued   = "report.issued.v1"
 	TypeStudyExpected  = "study.expected.v1"
 
+	TypeExportRequested = "export.requested.v1"
+
 	TypeQuarantineDecided  = "quarantine.decided.v1"
 	TypeQuarantineReleased = "quarantine.released.v1"
 )

@@ -26,6 +26,18 @@ type Envelope struct {
 	Type string `json:"type"`
 }
 
+// The DICOM files of a result should be sent to an archive.
+type ExportRequested struct {
+	// Send them although they have been sent. Absent: no.
+	Again bool `json:"again,omitempty,omitzero"`
+
+	// Name of the archive in the configuration.
+	Archive string `json:"archive"`
+
+	// Key of result.json in the results bucket.
+	ResultKey string `json:"result_key"`
+}
+
 // An image is archived.
 type ImageAccepted struct {
 	// False: archived only; the instance document says why.

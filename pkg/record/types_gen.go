@@ -201,6 +201,76 @@ type ExpectedInstance struct {
 	SOPUID string `json:"sop_uid"`
 }
 
+// What became of sending a result's DICOM files to an archive, or since when
+// results are sent to it. Lies in the results bucket below exports/.
+type Export struct {
+	// Name of the archive in the configuration.
+	Archive string `json:"archive"`
+
+	// RFC 3339, UTC.
+	At time.Time `json:"at"`
+
+	// Attempts that count.
+	Attempts int `json:"attempts,omitempty,omitzero"`
+
+	// Clinic of the result.
+	Clinic string `json:"clinic,omitempty,omitzero"`
+
+	// Why it failed.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// The files, in the order of sending. Absent: the result has none.
+	Instances []ExportedInstance `json:"instances,omitempty,omitzero"`
+
+	// The same as a sentence.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Key of result.json in the results bucket.
+	ResultKey string `json:"result_key,omitempty,omitzero"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// begun: results from here on are sent to the archive; sent: the archive has all
+	// files; failed: it will not take them, or not all.
+	State ExportState `json:"state"`
+}
+
+type ExportStatus struct {
+	// Name of the archive in the configuration.
+	Archive string `json:"archive"`
+
+	// Why the archive takes nothing at the moment. Absent: it does, as far as is
+	// known.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// Since when; RFC 3339, UTC.
+	DownSince time.Time `json:"down_since,omitempty,omitzero"`
+
+	// Results that the archive did not take; noctua export sends them again.
+	Failed int `json:"failed"`
+
+	// Results that wait to be sent.
+	Pending int `json:"pending"`
+
+	// The same as a sentence.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Results whose files the archive has, ever.
+	Sent int `json:"sent"`
+}
+
+type ExportedInstance struct {
+	// Name beside result.json.
+	File string `json:"file"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
+
+	// DICOM status or reason (PS3.7 annex C, PS3.18 table I.2-1) other than success.
+	Status string `json:"status,omitempty,omitzero"`
+}
+
 // An accepted image that could not be analysed.
 type Failure struct {
 	// Attempts made.
@@ -1147,6 +1217,9 @@ type Status struct {
 
 	// Time left at that rate; absent while unknown.
 	EtaSeconds *float64 `json:"eta_seconds,omitempty,omitzero"`
+
+	// Archives that results are sent to. Absent: none.
+	Exports []ExportStatus `json:"exports,omitempty,omitzero"`
 
 	// Accepted, but could not be analysed.
 	Failed int `json:"failed"`

@@ -65,6 +65,16 @@ const (
 	ReleaseRefused   ReleaseResult = "refused"
 )
 
+// ExportState is what became of sending a result to an archive.
+type ExportState string
+
+// States of an export.
+const (
+	ExportBegun  ExportState = "begun" // of the archive, not of a result: since when its results are sent
+	ExportSent   ExportState = "sent"
+	ExportFailed ExportState = "failed"
+)
+
 // What the audit log tells apart.
 const (
 	AuditRead    = "read"
@@ -93,6 +103,7 @@ const (
 	AuditSchema      = "noctua.audit.v1"
 	ManifestSchema   = "noctua.manifest.v1"
 	ExpectedSchema   = "noctua.expected.v1"
+	ExportSchema     = "noctua.export.v1"
 )
 
 // String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.

@@ -180,6 +180,16 @@ func (c *Conn) Ready(ctx context.Context) error {
 // Publish checks the event against its schemas and publishes it. It returns nil only when the message is stored. Its
 // message id is the event's id, so telling the same fact again within the window stores nothing.
 func (c *Conn) Publish(ctx context.Context, e event.Envelope) error {
+	return c.publishEvent(ctx, event.Subject(e.Type, e.Clinic), e)
+}
+
+// PublishTo is Publish for one addressee: the subject has its name behind the clinic, where only consumers that ask for it see it. name
+// is a subject token.
+func (c *Conn) PublishTo(ctx context.Context, name string, e event.Envelope) error {
+	return c.publishEvent(ctx, event.Subject(e.Type, e.Clinic)+"."+name, e)
+}
+
+func (c *Conn) publishEvent(ctx context.Context, subject string, e event.Envelope) error {
 	validator, err := schemas.Default()
 	if err != nil {
 		return fault.Wrap(fault.Internal, "schema-broken", err, "reading the schemas")
@@ -191,7 +201,7 @@ func (c *Conn) Publish(ctx context.Context, e event.Envelope) error {
 	if err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	msg := nats.NewMsg(event.Subject(e.Type, e.Clinic))
+	msg := nats.NewMsg(subject)
 	msg.Data = raw
 	if e.Trace != "" {
 		msg.Header.Set("traceparent", e.Trace)

@@ -57,9 +57,27 @@ type ConsumerSpec struct {
 	AckWait  time.Duration // default 30 s; a Worker's AckWait must be the same
 	// AckAll makes an acknowledgement cover all messages before it. For wake-ups only.
 	AckAll bool
-	// FromNow starts a new consumer at the present; others start with the oldest message there is. For wake-ups only.
+	// FromNow starts a new consumer at the present; others start with the oldest message there is. For what is found otherwise.
 	FromNow bool
 }
+
+// ExportConsumer is the consumer of an archive that results are sent to: the results of clinics (none: of all), and what is asked for by
+// PublishTo(name). It starts at the present, since asking for older results is up to a person. name is 1 to 32 small letters,
+// digits and hyphens.
+func ExportConsumer(name string, clinics []string) ConsumerSpec {
+	if len(clinics) == 0 {
+		clinics = []string{"*"}
+	}
+	spec := ConsumerSpec{Name: exportPrefix + name, Stream: StreamMain, FromNow: true}
+	for _, clinic := range clinics {
+		spec.Subjects = append(spec.Subjects, event.Subject(event.TypeImageSegmented, clinic))
+	}
+	spec.Subjects = append(spec.Subjects, event.Subject(event.TypeExportRequested, "*")+"."+name)
+	return spec
+}
+
+// exportPrefix is what names of consumers of archives begin with.
+const exportPrefix = "export-"
 
 // Topology is everything that Noctua needs in JetStream, as data.
 type Topology struct {

@@ -65,6 +65,9 @@ type Worker struct {
 	// Grace is how long running handlers may go on after Run's context is cancelled; default 10 s.
 	Grace time.Duration
 
+	// Before waits until a message can be handled at all, e.g. while a partner is away: nothing is fetched before it returns. It returns
+	// an error when its context ends, and may be called often. Optional.
+	Before func(context.Context) error
 	// Handler does the work. It must be idempotent. What it returns decides: nil → acknowledged; fault of kind Transient or Internal,
 	// or no fault → again later; Invalid, Unsupported, NotFound, Conflict → poison.
 	Handler func(context.Context, Delivery) error
@@ -173,6 +176,9 @@ func (w Worker) open(ctx context.Context) (jetstream.Consumer, error) {
 // slot fetches and handles one message after another until ctx is cancelled.
 func (w Worker) slot(ctx, work context.Context, handle jetstream.Consumer) {
 	for ctx.Err() == nil {
+		if w.Before != nil && w.Before(ctx) != nil {
+			continue
+		}
 		msg, err := w.fetch(ctx, handle)
 		if msg != nil {
 			w.handleMessage(ctx, work, msg)

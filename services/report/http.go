@@ -105,6 +105,7 @@ func (s *Service) routes() []route {
 		{"POST /api/quarantine/release", false, s.apiRule(record.ActionRelease)},
 		{"POST /api/quarantine/discard", false, s.apiRule(record.ActionDiscard)},
 		{"POST /api/uploads", false, s.apiUploads},
+		{"POST /api/exports", false, s.apiExports},
 
 		{"GET /fhir/metadata", true, s.fhirMetadata},
 		{"GET /fhir/CodeSystem/noctua-measures", false, s.fhirCodeSystem},

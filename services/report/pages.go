@@ -195,7 +195,21 @@ func makeLive(t tally, at time.Time) web.LiveView {
 			v.Attention = append(v.Attention, a)
 		}
 	}
+	v.Attention = append(v.Attention, unsent(t.Exports)...)
 	return v
+}
+
+// unsent says what archives have not taken.
+func unsent(exports []record.ExportStatus) (all []web.Attention) {
+	for _, e := range exports {
+		if e.Failed > 0 {
+			all = append(all, web.Attention{Count: e.Failed, Text: fmt.Sprintf("%s not taken by the archive %s; noctua export sends again what failed.", choose(e.Failed, "result was", "results were"), e.Archive)})
+		}
+		if e.Code != "" && e.Pending > 0 {
+			all = append(all, web.Attention{Count: e.Pending, Text: fmt.Sprintf("%s for the archive %s, which takes nothing at the moment: %s.", choose(e.Pending, "result waits", "results wait"), e.Archive, strings.TrimSuffix(e.Reason, "."))})
+		}
+	}
+	return all
 }
 
 func choose(n int, one, many string) string {
@@ -215,6 +229,9 @@ func verdictOf(t tally) web.Verdict {
 	case people > 0:
 		return web.Verdict{Level: "attention", Headline: "Finished. " + choose(people, "One picture needs a person.", fmt.Sprintf("%d pictures need a person.", people)),
 			Detail: fmt.Sprintf("%d of %d pictures are in a report, %s.", t.Done, t.Received, patientsInWords(*t.Patients))}
+	}
+	if len(unsent(t.Exports)) > 0 {
+		return web.Verdict{Level: "attention", Headline: "Finished. Results did not reach an archive.", Detail: fmt.Sprintf("All %d pictures are dealt with: %d in a report, %s.", t.Received, t.Done, patientsInWords(*t.Patients))}
 	}
 	return web.Verdict{Level: "good", Headline: "The night went well", Detail: fmt.Sprintf("All %d pictures are dealt with: %d in a report, %s.", t.Received, t.Done, patientsInWords(*t.Patients))}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/report/web"
 )
@@ -46,6 +48,14 @@ type queue interface {
 	Lag(ctx context.Context, consumer string) (int, error)
 }
 
+// exports are what the service shows and asks of the archives that results are sent to.
+type exports interface {
+	Status(ctx context.Context) ([]record.ExportStatus, error)
+	Request(ctx context.Context, r export.Request) ([]export.Requested, error)
+}
+
+var _ exports = (*export.Service)(nil)
+
 // Consumer is the name of this service's durable consumer; SegmentConsumer is the one that it watches for the status.
 const (
 	Consumer        = "report"
@@ -63,8 +73,10 @@ type Deps struct {
 	Photo func(ctx context.Context, dicom []byte) (*raster.RGB, error)
 	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
 	DICOMWeb http.Handler
-	Logger   *slog.Logger
-	Clock    func() time.Time
+	// Exports send results to archives; nil: there are none.
+	Exports exports
+	Logger  *slog.Logger
+	Clock   func() time.Time
 }
 
 // Config of the service.

@@ -32,12 +32,18 @@ func (s *Service) tally(ctx context.Context, since time.Time) (tally, error) {
 		return tally{}, fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
 	}
 	t, err := s.countOnce(ctx, since)
-	if err != nil || t.Pending > 0 {
+	if err == nil && t.Pending == 0 {
+		// A consumer's lag is counted by the stream a moment after the message is stored. What was in that moment is found by
+		// looking again.
+		t, err = s.countOnce(ctx, since)
+	}
+	if err != nil || s.deps.Exports == nil {
 		return t, err
 	}
-	// A consumer's lag is counted by the stream a moment after the message is stored. What was in that moment is found by
-	// looking again.
-	return s.countOnce(ctx, since)
+	if t.Exports, err = s.deps.Exports.Status(ctx); err != nil {
+		return t, fmt.Errorf("counting what was sent to archives: %w", err)
+	}
+	return t, nil
 }
 
 // countOnce reads upstream first: inbox, stream, index. What moves on meanwhile is seen twice rather than not at all: an object

@@ -250,7 +250,7 @@ func TestServiceEndToEnd(t *testing.T) {
 			files[strings.TrimPrefix(info.Key, prefix)] = data
 			written[info.Key] = info
 		}
-		if len(files) != 5 {
+		if len(files) != 7 {
 			t.Errorf("%s: %d files", img.name, len(files))
 		}
 		result, err := record.Decode[record.Result](record.ResultSchema, files[segment.ResultFile])

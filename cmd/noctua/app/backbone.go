@@ -30,8 +30,9 @@ type backbone struct {
 // startupTimeout bounds how long a service waits at its start for broker and store; a supervisor then starts it again.
 const startupTimeout = 2 * time.Minute
 
-// openBackbone connects to broker and store, makes what is missing there, and refuses a store on which two writers could win.
-func openBackbone(ctx context.Context, queue stream.Config, objects blob.Config, logger *slog.Logger) (*backbone, error) {
+// openBackbone connects to broker and store, makes what is missing there, and refuses a store on which two writers could win. consumers are
+// those that the process needs besides the default ones.
+func openBackbone(ctx context.Context, queue stream.Config, objects blob.Config, logger *slog.Logger, consumers ...stream.ConsumerSpec) (*backbone, error) {
 	ctx, cancel := context.WithTimeout(ctx, startupTimeout)
 	defer cancel()
 	queue.Logger = logger
@@ -40,15 +41,17 @@ func openBackbone(ctx context.Context, queue stream.Config, objects blob.Config,
 		return nil, err
 	}
 	b := &backbone{conn: conn, files: isolated.New(isolated.Config{}, logger), logger: logger}
-	if err := b.prepare(ctx, objects); err != nil {
+	if err := b.prepare(ctx, objects, consumers); err != nil {
 		b.close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *backbone) prepare(ctx context.Context, objects blob.Config) error {
-	if err := b.conn.EnsureTopology(ctx, stream.DefaultTopology()); err != nil {
+func (b *backbone) prepare(ctx context.Context, objects blob.Config, consumers []stream.ConsumerSpec) error {
+	topology := stream.DefaultTopology()
+	topology.Consumers = append(topology.Consumers, consumers...)
+	if err := b.conn.EnsureTopology(ctx, topology); err != nil {
 		return fmt.Errorf("preparing the message streams: %w", err)
 	}
 	var err error

@@ -69,7 +69,12 @@ func readJSONFile(path string, into any) error {
 
 // call sends a request with a JSON body (nil for none) and reads a JSON answer.
 func (c *client) call(ctx context.Context, method, path string, body, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	return c.callFor(ctx, apiTimeout, method, path, body, into)
+}
+
+// callFor is call with a time limit of its own.
+func (c *client) callFor(ctx context.Context, limit time.Duration, method, path string, body, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var reader io.Reader
 	if body != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/ingest"
 	"github.com/noctua-screening/noctua/services/report"
+	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/segment"
 )
@@ -75,6 +76,11 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 
+	// Looked at before anything is started; the model's hash comes with the engine.
+	exporting, err := c.exports("")
+	if err != nil {
+		return err
+	}
 	listener, err := c.listen(inv.ctx)
 	if err != nil {
 		return err
@@ -93,12 +99,13 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	defer func() { err = errors.Join(err, servers.Close()) }()
 
 	b, err := openBackbone(inv.ctx, stream.Config{InProcess: servers.Queue, Name: "noctua"},
-		blob.Config{Endpoint: servers.Endpoint, AccessKey: keys.S3AccessKey, SecretKey: keys.S3SecretKey, Region: embedded.Region}, inv.logger)
+		blob.Config{Endpoint: servers.Endpoint, AccessKey: keys.S3AccessKey, SecretKey: keys.S3SecretKey, Region: embedded.Region}, inv.logger, exporting.Consumers()...)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	modelSHA := engine.Model().Manifest.Sha256
+	exporting.ModelSHA256 = modelSHA
 	cfg := c.reportFlags.config(keys.APIToken, c.manifestFlags)
 	index, db, err := openIndex(inv.ctx, filepath.Join(c.Data, indexFile), store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
 	if err != nil {
@@ -106,7 +113,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, listener, stow, watched, engine, index, cfg, keys)
+	services, err := c.services(b, listener, stow, watched, engine, index, cfg, exporting, keys)
 	if err != nil {
 		return err
 	}
@@ -151,7 +158,7 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 }
 
 // services builds the three services and the watchers of the drop folder and of others.
-func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, keys secrets) ([]lifecycle.Component, error) {
+func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, exporting export.Config, keys secrets) ([]lifecycle.Component, error) {
 	services, err := newIngest(b, c.ingestFlags, listener, stow, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
@@ -173,7 +180,7 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 	if err != nil {
 		return nil, err
 	}
-	reports, err := report.New(report.Deps{
+	deps := report.Deps{
 		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
 		DICOMWeb: stow.proxy(b.logger.With("service", "stow")),
 		Upstream: func(context.Context) (int, error) {
@@ -183,10 +190,16 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 			}
 			return waiting, err
 		},
-	}, cfg)
+	}
+	exports, err := newExports(b, exporting, &deps)
 	if err != nil {
 		return nil, err
 	}
+	reports, err := report.New(deps, cfg)
+	if err != nil {
+		return nil, err
+	}
+	services = append(services, exports...)
 	return append(services, workers,
 		lifecycle.Component{Name: "drop folder", Run: watcher.Run}, lifecycle.Component{Name: "report", Run: reports.Run}), nil
 }
@@ -231,7 +244,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(web, c.Data), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(web, c.Data)+c.exportFlags.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

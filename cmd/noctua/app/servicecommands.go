@@ -36,7 +36,7 @@ func (f externalFlags) objects() (blob.Config, error) {
 }
 
 // open connects a service to its servers.
-func (f externalFlags) open(inv *invocation, name string) (*backbone, error) {
+func (f externalFlags) open(inv *invocation, name string, consumers ...stream.ConsumerSpec) (*backbone, error) {
 	queue, err := f.queue(name)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (f externalFlags) open(inv *invocation, name string) (*backbone, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openBackbone(inv.ctx, queue, objects, inv.logger)
+	return openBackbone(inv.ctx, queue, objects, inv.logger, consumers...)
 }
 
 // ready tells people and supervisors that a service works.
@@ -164,7 +164,11 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := c.open(inv, "noctua-report")
+	exporting, err := c.exports(model.Manifest.Sha256)
+	if err != nil {
+		return err
+	}
+	b, err := c.open(inv, "noctua-report", exporting.Consumers()...)
 	if err != nil {
 		return err
 	}
@@ -186,14 +190,17 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	service, err := report.New(report.Deps{
-		Blob: objects, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now,
-	}, cfg)
+	deps := report.Deps{Blob: objects, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now}
+	exports, err := newExports(b, exporting, &deps)
+	if err != nil {
+		return err
+	}
+	service, err := report.New(deps, cfg)
 	if err != nil {
 		return err
 	}
 	if err := ready(inv, "report", started); err != nil {
 		return err
 	}
-	return runAll(inv.ctx, inv.logger, lifecycle.Component{Name: "report", Run: service.Run})
+	return runAll(inv.ctx, inv.logger, append(exports, lifecycle.Component{Name: "report", Run: service.Run})...)
 }

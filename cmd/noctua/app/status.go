@@ -43,9 +43,20 @@ func (c *statusCommand) Run(inv *invocation) error {
 	if c.JSON {
 		return json.NewEncoder(inv.out).Encode(s)
 	}
-	_, err = fmt.Fprintf(inv.out, "received     %d\npending      %d\ndone         %d\nduplicate    %d\nquarantined  %d\nfailed       %d\nreports      %d (%d patients)\n",
-		s.Received, s.Pending, s.Done, s.Duplicate, s.Quarantined, s.Failed, value(s.Reports), value(s.Patients))
-	return err
+	if _, err = fmt.Fprintf(inv.out, "received     %d\npending      %d\ndone         %d\nduplicate    %d\nquarantined  %d\nfailed       %d\nreports      %d (%d patients)\n",
+		s.Received, s.Pending, s.Done, s.Duplicate, s.Quarantined, s.Failed, value(s.Reports), value(s.Patients)); err != nil {
+		return err
+	}
+	for _, e := range s.Exports {
+		line := fmt.Sprintf("archive      %s: %d sent, %d pending, %d failed", e.Archive, e.Sent, e.Pending, e.Failed)
+		if e.Code != "" {
+			line += fmt.Sprintf("; away since %s: %s [%s]", e.DownSince.Local().Format(time.DateTime), e.Reason, e.Code)
+		}
+		if _, err := fmt.Fprintln(inv.out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func value(n *int) int {

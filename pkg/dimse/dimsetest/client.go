@@ -1,4 +1,5 @@
-// Package dimsetest is the other side of pkg/dimse for tests: a sender that speaks properly, and the pieces to speak improperly.
+// Package dimsetest is the other side of pkg/dimse for tests: a partner on the level of bytes, who speaks properly or improperly. What only
+// wants to send uses dimse.Client.
 package dimsetest
 
 import (
