@@ -1,8 +1,10 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -444,6 +446,65 @@ func TestNewProgramAloneIssuesNothing(t *testing.T) {
 	}{{"old and new", without, with, true}, {"new and old", with, without, false}, {"old and other", without, other, false}, {"new twice", with, with, true}} {
 		if same, err := sameContent(test.a, test.b); err != nil || same != test.same {
 			t.Errorf("%s: same %v, %v", test.name, same, err)
+		}
+	}
+}
+
+// TestComparisonOnThePage: the page says in words what differs, what does not, and what is not compared.
+func TestComparisonOnThePage(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	before, now := visit{1, "2026-03-04", .1, "R"}, visit{2, "2026-11-22", .2, "RL"}
+	k.tell(append(k.archived(before), k.segmented(before)...)...)
+	k.tell(k.archived(now)...)
+	for _, p := range now.pictures() {
+		k.tell(k.segment(p, func(r *record.Result) {
+			odd := density(1.4, .1)
+			odd.Name, odd.Display, odd.Error, odd.ErrorAbsentReason = "odd", "Odd measure", nil, &record.Note{Code: "error-not-known", Text: "Nobody looked."}
+			r.Measures = []record.Measure{density(now.value, .03), odd}
+		}))
+	}
+	k.quiet()
+	k.quiet()
+	page := k.get("/patients/"+shaOf("the patient")[:32]+"?study="+now.id(), "Accept", "text/html")
+	text := page.Body.String()
+	for _, want := range []string{
+		`<th scope="col">Right eye beside left eye</th><th scope="col">Right eye since 2026-03-04</th></tr>`,
+		`<tr><th scope="row">Vessel area density</th><td>No difference between the eyes beyond measurement error.</td><td class="beyond">Higher by 0.100 than on 2026-03-04, beyond the measurement error of 0.042.</td></tr>`,
+		"The visit before, on 2026-03-04, has no measured picture of this eye.",
+		"<dt>Odd measure</dt><dd>Nobody looked.</dd>", "<dt>Odd measure</dt><dd>The other picture has no such measure.</dd>",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %s", want)
+		}
+	}
+	first := k.get("/patients/"+shaOf("the patient")[:32]+"?study="+before.id(), "Accept", "text/html").Body.String()
+	if strings.Contains(first, `class="beyond"`) || !strings.Contains(first, "No earlier visit of this patient has a report.") {
+		t.Error("the page of the first visit does not say that there is none before")
+	}
+
+	// Over FHIR the difference is found by its own code, and what it is derived from is there.
+	var bundle struct {
+		Entry []struct {
+			Resource struct {
+				ID            string `json:"id"`
+				ValueQuantity struct {
+					Value float64 `json:"value"`
+				} `json:"valueQuantity"`
+				DerivedFrom []struct {
+					Reference string `json:"reference"`
+				} `json:"derivedFrom"`
+			} `json:"resource"`
+		} `json:"entry"`
+	}
+	answer := k.get("/fhir/Observation?code=vessel-area-density-change")
+	k.must(json.Unmarshal(answer.Body.Bytes(), &bundle))
+	if len(bundle.Entry) != 1 || bundle.Entry[0].Resource.ValueQuantity.Value != .1 || len(bundle.Entry[0].Resource.DerivedFrom) != 3 {
+		t.Fatalf("%s", answer.Body)
+	}
+	for _, from := range bundle.Entry[0].Resource.DerivedFrom {
+		if w := k.get("/fhir/" + from.Reference); w.Code != http.StatusOK {
+			t.Errorf("%s: %d", from.Reference, w.Code)
 		}
 	}
 }
