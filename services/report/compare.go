@@ -112,7 +112,7 @@ func change(r, previous *record.Report, img *record.ReportImage) record.ReportCo
 	}
 	before := standing(previous, img.Laterality)
 	if before == nil {
-		c.AbsentReason = &record.Note{Code: eyeNotMeasuredBeforeCode, Text: fmt.Sprintf("The visit before, on %s, has no measured picture of this eye.", previous.StudyDate)}
+		c.AbsentReason = &record.Note{Code: eyeNotMeasuredBeforeCode, Text: fmt.Sprintf("The visit before, on %s, has no measured picture of the %s eye.", previous.StudyDate, eyeName(img.Laterality))}
 		return c
 	}
 	c.Reference = comparedImage(previous, before)
@@ -224,6 +224,13 @@ func written(difference, bound float64, unit string) (by, plusMinus string) {
 		by, plusMinus = by+" "+unit, plusMinus+" "+unit
 	}
 	return by, plusMinus
+}
+
+func eyeName(l record.Laterality) string {
+	if l == record.RightEye {
+		return "right"
+	}
+	return "left"
 }
 
 func upper(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

@@ -471,7 +471,7 @@ func TestComparisonOnThePage(t *testing.T) {
 	for _, want := range []string{
 		`<th scope="col">Right eye beside left eye</th><th scope="col">Right eye since 2026-03-04</th></tr>`,
 		`<tr><th scope="row">Vessel area density</th><td>No difference between the eyes beyond measurement error.</td><td class="beyond">Higher by 0.100 than on 2026-03-04, beyond the measurement error of 0.042.</td></tr>`,
-		"The visit before, on 2026-03-04, has no measured picture of this eye.",
+		"The visit before, on 2026-03-04, has no measured picture of the left eye.",
 		"<dt>Odd measure</dt><dd>Nobody looked.</dd>", "<dt>Odd measure</dt><dd>The other picture has no such measure.</dd>",
 	} {
 		if !strings.Contains(text, want) {
