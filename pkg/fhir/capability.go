@@ -73,6 +73,10 @@ func otherCodes() []record.Note {
 		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
 		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
 		{Code: gridCode, Text: "Diameter of the field of view in pixels on the grid that a measure was taken on."},
+		{Code: verdictCode, Text: "Whether a difference is beyond its error, which is the root of the sum of the squares of both values' errors."},
+		{Code: withinErrorCode, Text: "Verdict: no difference beyond measurement error."},
+		{Code: lowerCode, Text: "Verdict: lower, by more than the error of the difference."},
+		{Code: higherCode, Text: "Verdict: higher, by more than the error of the difference."},
 		{Code: qualityCode, Text: "How well the photograph can be read, 0 (not at all) to 1, judged from the picture alone."},
 	}...)
 }
@@ -82,6 +86,13 @@ func MeasuresCodeSystem() any {
 	var concepts []object
 	for _, d := range vessel.Definitions() {
 		concepts = append(concepts, object{"code": d.Name, "display": d.Display, "definition": d.Text})
+	}
+	for _, kind := range []record.ComparisonKind{record.Asymmetry, record.Change} {
+		for _, d := range vessel.Definitions() {
+			if d.Region == vessel.RegionField {
+				concepts = append(concepts, object{"code": comparisonCode(kind, d.Name), "display": d.Display + ", " + kindText(kind), "definition": comparisonMethod(kind)})
+			}
+		}
 	}
 	for _, c := range otherCodes() {
 		display := strings.ReplaceAll(c.Code, "-", " ")

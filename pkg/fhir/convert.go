@@ -49,6 +49,12 @@ func Convert(r *record.Report, updated time.Time, base string) Set {
 			results = append(results, Reference{Reference: "Observation/" + o.ID, Type: "Observation", Display: o.Code.Text + ", " + eye(img.Laterality)})
 		}
 	}
+	for _, o := range comparisons(r, meta) {
+		o.Subject, o.Performer = subject, performer
+		o.DerivedFrom = append(o.DerivedFrom, study)
+		set.Observations = append(set.Observations, o)
+		results = append(results, Reference{Reference: "Observation/" + o.ID, Type: "Observation", Display: o.Code.Text})
+	}
 	set.Report = DiagnosticReport{
 		ResourceType: "DiagnosticReport", ID: r.ReportID, Meta: meta, Identifier: reportIdentifiers(r), Status: string(r.Status),
 		Category: ReportCategories(), Code: concept(MeasuresSystem, ReportCode, "Retinal vessel screening report"),
@@ -124,7 +130,7 @@ func conclusion(r *record.Report) string {
 	if n := len(r.Missing); n > 0 {
 		text += fmt.Sprintf(" Announced images that are not here as announced: %d.", n)
 	}
-	return text + " " + r.Notice
+	return text + beyondError(r) + " " + r.Notice
 }
 
 func sentence(text string) string { return strings.TrimRight(strings.TrimSpace(text), ".") + "." }
@@ -136,7 +142,7 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 		EffectiveDateTime: r.StudyDate, Issued: Instant(r.IssuedAt),
 		BodySite: &Concept{Coding: []Coding{{System: snomedSystem, Code: "5665001", Display: "Retinal structure"}}, Text: eyeText(img.Laterality)},
 		Method:   &Concept{Text: m.Definition},
-		Device:   &Reference{Reference: "Device/" + DeviceID(img.Provenance.Model.Sha256), Type: "Device", Display: img.Provenance.Model.String()},
+		Device:   device(img),
 	}
 	if m.Value != nil {
 		o.ValueQuantity = quantity(*m.Value, m.Unit)
@@ -192,6 +198,11 @@ func regional(regions []record.Region, m record.Measure) []Component {
 		}
 	}
 	return out
+}
+
+func device(img record.ReportImage) *Reference {
+	model := img.Provenance.Model
+	return &Reference{Reference: "Device/" + DeviceID(model.Sha256), Type: "Device", Display: model.String()}
 }
 
 func quantity(v float64, unit string) *Quantity {

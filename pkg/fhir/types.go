@@ -125,7 +125,7 @@ type Component struct {
 	DataAbsentReason     *Concept  `json:"dataAbsentReason,omitempty"`
 }
 
-// Observation is the FHIR resource: one measure of one photograph.
+// Observation is the FHIR resource: one measure of one photograph, or its difference between two.
 type Observation struct {
 	ResourceType      string       `json:"resourceType"`
 	ID                string       `json:"id"`

@@ -178,9 +178,18 @@ func paint(o Options, v view, tree []segment, eye, camera *rand.Rand) *Photograp
 			}
 		}
 	}
+	if o.Flare {
+		flare(o, v, pix)
+	}
+	if o.Lashes {
+		lashes(o, v, pix)
+	}
 	expose(o, v, camera, pix)
 	for i, value := range pix {
 		out.Picture.Pix[i] = uint8(math.Min(255, math.Max(0, math.Round(float64(value)))))
+	}
+	if o.Caption != "" {
+		caption(o, v, out.Picture)
 	}
 	return out
 }

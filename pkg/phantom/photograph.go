@@ -34,12 +34,16 @@ type Options struct {
 	FOVDeg        float64 // horizontal field of view, 20 to 60 degrees; default 45
 	Eye           Eye     // default Right
 	Defect        Defect  // default none
+	Flare         bool    // light of the flash that never reached the retina
+	Lashes        bool    // eyelashes hang into the light
+	Caption       string  // text that the camera burns into the margin, at most 64 characters; basic Latin
 }
 
 // Limits of the options.
 const (
 	minSidePx, maxSidePx = 64, 8192
 	minFOVDeg, maxFOVDeg = 20, 60
+	maxCaption           = 64
 	fovShareOfSide       = .95 // diameter of the field of view / shorter side of the picture
 )
 
@@ -68,6 +72,8 @@ func (o Options) Validate() error {
 		return fault.New(fault.Invalid, "phantom-options", "An eye is R or L, but %q was asked for.", o.Eye)
 	case o.Defect != NoDefect && o.Defect != Dark && o.Defect != Blurred:
 		return fault.New(fault.Invalid, "phantom-options", "A defect is dark, blurred or empty, but %q was asked for.", o.Defect)
+	case len(o.Caption) > maxCaption:
+		return fault.New(fault.Invalid, "phantom-options", "A caption has at most %d characters, but one of %d was asked for.", maxCaption, len(o.Caption))
 	}
 	return nil
 }

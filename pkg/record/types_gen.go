@@ -85,6 +85,64 @@ type ClassMask struct {
 	Mask string `json:"mask"`
 }
 
+// The image that stands for an eye in a comparison: of the measured ones that are
+// not superseded the one with the best quality score; of equals the one acquired
+// first, then by SOP instance UID and SHA-256.
+type ComparedImage struct {
+	// AcquiredAt corresponds to the JSON schema field "acquired_at".
+	AcquiredAt string `json:"acquired_at,omitempty,omitzero"`
+
+	// Laterality corresponds to the JSON schema field "laterality".
+	Laterality Laterality `json:"laterality,omitempty,omitzero"`
+
+	// 0 to 1; absent where the quality was not judged.
+	QualityScore *float64 `json:"quality_score,omitempty,omitzero"`
+
+	// Report that holds the image.
+	ReportID string `json:"report_id"`
+
+	// SHA-256, lower-case hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
+
+	// Date of its study, yyyy-mm-dd.
+	StudyDate string `json:"study_date,omitempty,omitzero"`
+}
+
+// A whole-field measure of both images. Difference, error and verdict are absent
+// where absent_reason says why.
+type ComparedMeasure struct {
+	// Something that a reader must know: stable code and a sentence.
+	AbsentReason *Note `json:"absent_reason,omitempty,omitzero"`
+
+	// Value of image less value of reference, in unit.
+	Difference *float64 `json:"difference,omitempty,omitzero"`
+
+	// Name for people.
+	Display string `json:"display"`
+
+	// Half width of the 90 % interval of the difference: root of the sum of the
+	// squares of both values' half widths.
+	Error *float64 `json:"error,omitempty,omitzero"`
+
+	// Stable code.
+	Name string `json:"name"`
+
+	// Stable code.
+	Region string `json:"region"`
+
+	// The verdict, or why there is none, in a sentence.
+	Text string `json:"text"`
+
+	// UCUM unit.
+	Unit string `json:"unit"`
+
+	// lower, higher: the value of image is, by more than error.
+	Verdict Verdict `json:"verdict,omitempty,omitzero"`
+}
+
 // What is assigned in place of what is missing or uncertain: to the header, and
 // the clinic to a file that came without one.
 type Correction struct {
@@ -944,6 +1002,11 @@ type Report struct {
 	// CodeVersion corresponds to the JSON schema field "code_version".
 	CodeVersion string `json:"code_version"`
 
+	// Differences between the eyes, and of each eye since the visit before. Absent
+	// where no eye has a measured image, and from reports of programs that did not
+	// compare.
+	Comparisons []ReportComparison `json:"comparisons,omitempty,omitzero"`
+
 	// Numbers of images. Of a corrected image only the newest revision counts, and an
 	// older one while it has no outcome.
 	Counts ReportCounts `json:"counts"`
@@ -987,6 +1050,32 @@ type Report struct {
 
 	// From 1.
 	Version int `json:"version"`
+}
+
+// Two images side by side. Where absent_reason stands, nothing is compared.
+type ReportComparison struct {
+	// Something that a reader must know: stable code and a sentence.
+	AbsentReason *Note `json:"absent_reason,omitempty,omitzero"`
+
+	// The image that stands for an eye in a comparison: of the measured ones that are
+	// not superseded the one with the best quality score; of equals the one acquired
+	// first, then by SOP instance UID and SHA-256.
+	Image *ComparedImage `json:"image,omitempty,omitzero"`
+
+	// asymmetry: right eye less left eye of this study; change: this study less the
+	// one before, same eye.
+	Kind ComparisonKind `json:"kind"`
+
+	// Measures corresponds to the JSON schema field "measures".
+	Measures []ComparedMeasure `json:"measures,omitempty,omitzero"`
+
+	// The image that stands for an eye in a comparison: of the measured ones that are
+	// not superseded the one with the best quality score; of equals the one acquired
+	// first, then by SOP instance UID and SHA-256.
+	Reference *ComparedImage `json:"reference,omitempty,omitzero"`
+
+	// Warnings corresponds to the JSON schema field "warnings".
+	Warnings []Note `json:"warnings,omitempty,omitzero"`
 }
 
 // Numbers of images. Of a corrected image only the newest revision counts, and an

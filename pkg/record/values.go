@@ -45,6 +45,25 @@ const (
 	ImageFailed      ImageStatus = "failed"
 )
 
+// ComparisonKind says what a report compares.
+type ComparisonKind string
+
+// Kinds of comparisons.
+const (
+	Asymmetry ComparisonKind = "asymmetry" // right eye less left eye of one study
+	Change    ComparisonKind = "change"    // this study less the one before, same eye
+)
+
+// Verdict says whether two values differ by more than their error.
+type Verdict string
+
+// Verdicts.
+const (
+	WithinError Verdict = "within-error"
+	Lower       Verdict = "lower"
+	Higher      Verdict = "higher"
+)
+
 // DecisionAction is what a person wants done with a file in quarantine.
 type DecisionAction string
 

@@ -181,8 +181,13 @@ func ungradableReason(res *record.Result) *record.Note {
 }
 
 // sameContent tells whether two reports say the same of their study. Version, status and times of issue are about the report,
-// and the code version about the program: a new program alone issues nothing again.
+// and the code version about the program: a new program alone issues nothing again. a is the older one.
 func sameContent(a, b *record.Report) (bool, error) {
+	// A report by a program that did not compare is not issued again for the comparisons alone: a new program would amend every report.
+	if a.Comparisons == nil && b.Comparisons != nil {
+		without := *b
+		without.Comparisons, b = nil, &without
+	}
 	rawA, err := content(a)
 	if err != nil {
 		return false, err

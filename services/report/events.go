@@ -145,7 +145,7 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", key, err)
 		}
-		return s.deps.Store.PutReport(ctx, key, doc, raw, nil, rebuilding)
+		return s.deps.Store.PutReport(ctx, key, doc, raw, nil, rebuilding, at)
 	}
 }
 

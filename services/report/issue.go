@@ -89,10 +89,11 @@ func (s *Service) IssueDue(ctx context.Context) (int, time.Time, error) {
 
 // issueStudy makes a new version of a study's report if there is something new to say.
 func (s *Service) issueStudy(ctx context.Context, study store.Study) error {
-	next, err := s.assembleStudy(ctx, study)
+	next, compared, err := s.assembleStudy(ctx, study)
 	if err != nil {
 		return err
 	}
+	study.Compared = compared
 	for range versionRaces {
 		prev, err := s.newest(ctx, study.ReportID)
 		if err != nil {
@@ -103,9 +104,9 @@ func (s *Service) issueStudy(ctx context.Context, study store.Study) error {
 		case err != nil:
 			return err
 		case verdict == leave:
-			return s.deps.Store.Cover(ctx, study, prev)
+			return s.deps.Store.Cover(ctx, study, prev, s.deps.Clock())
 		case verdict == hold:
-			return s.deps.Store.Cover(ctx, study, nil)
+			return s.deps.Store.Cover(ctx, study, nil, s.deps.Clock())
 		}
 		done, err := s.writeVersion(ctx, study, prev, next, status)
 		if err != nil || done {
@@ -147,7 +148,7 @@ func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, nex
 	if err := s.announce(ctx, &doc, key); err != nil {
 		return false, err
 	}
-	return true, s.deps.Store.PutReport(ctx, key, &doc, raw, &study, false)
+	return true, s.deps.Store.PutReport(ctx, key, &doc, raw, &study, false, s.deps.Clock())
 }
 
 // issueTime returns a moment that no report of this process has, in whole milliseconds as FHIR instants are. s.issuing is held.
@@ -180,7 +181,7 @@ func (s *Service) adoptVersion(ctx context.Context, key string) error {
 	if err := s.announce(ctx, doc, key); err != nil {
 		return err
 	}
-	return s.deps.Store.PutReport(ctx, key, doc, raw, nil, false)
+	return s.deps.Store.PutReport(ctx, key, doc, raw, nil, false, s.deps.Clock())
 }
 
 func (s *Service) announce(ctx context.Context, doc *record.Report, key string) error {
@@ -207,27 +208,44 @@ func (s *Service) newest(ctx context.Context, id string) (*record.Report, error)
 	return record.Decode[record.Report](record.ReportSchema, r.Document)
 }
 
-// assembleStudy reads a study's documents from the buckets and makes the content of its report.
-func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record.Report, error) {
+// assembleStudy reads a study's documents from the buckets and makes the content of its report. It names the visit that the report is
+// compared with.
+func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record.Report, store.Visit, error) {
 	images, err := s.deps.Store.ImagesOf(ctx, study.ReportID)
 	if err != nil {
-		return nil, err
+		return nil, store.Visit{}, err
 	}
 	parts := make([]part, len(images))
 	for n, img := range images {
 		if parts[n], err = s.readPart(ctx, img); err != nil {
-			return nil, err
+			return nil, store.Visit{}, err
 		}
 	}
 	rejected, err := s.deps.Store.RejectedOf(ctx, study.Clinic, study.StudyUID)
 	if err != nil {
-		return nil, err
+		return nil, store.Visit{}, err
 	}
 	expected, err := s.deps.Store.ExpectedOf(ctx, study.Clinic, study.StudyUID)
 	if err != nil {
-		return nil, err
+		return nil, store.Visit{}, err
 	}
-	return assemble(study, parts, rejected, expected, s.cfg.Version), nil
+	next := assemble(study, parts, rejected, expected, s.cfg.Version)
+	if next.StudyDate == "" {
+		next.Comparisons = compare(next, nil)
+		return next, store.Visit{}, nil
+	}
+	before, visit, err := s.deps.Store.Previous(ctx, study.PatientKey, next.StudyDate)
+	if err != nil {
+		return nil, store.Visit{}, err
+	}
+	var previous *record.Report
+	if before != nil {
+		if previous, err = s.documentOf(ctx, *before); err != nil {
+			return nil, store.Visit{}, fmt.Errorf("reading the report on the visit before: %w", err)
+		}
+	}
+	next.Comparisons = compare(next, previous)
+	return next, visit, nil
 }
 
 func (s *Service) readPart(ctx context.Context, img store.Image) (part, error) {

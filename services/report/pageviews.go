@@ -227,6 +227,7 @@ func patientView(doc *record.Report) web.PatientView {
 			v.Others = append(v.Others, view)
 		}
 	}
+	v.Comparison = comparisonView(doc)
 	for _, m := range doc.Missing {
 		v.Missing = append(v.Missing, web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID})
 	}

@@ -32,12 +32,13 @@ var onlyImporter = map[string][]string{
 	"github.com/yalue/onnxruntime_go":       {"pkg/unet"},
 	"github.com/suyashkumar/dicom":          {"pkg/dicom"},
 	"modernc.org/sqlite":                    {"cmd/noctua/app"},
+	"github.com/parquet-go/parquet-go":      {"pkg/measuretable"},
 	"github.com/santhosh-tekuri/jsonschema": {"schemas"},
 	module + "cmd/":                         {"cmd"},
 }
 
 // pure packages know no context, network or logger.
-var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/phantom", "pkg/raster"}
+var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/phantom", "pkg/raster", "pkg/measuretable"}
 
 func TestImportRules(t *testing.T) {
 	t.Parallel()

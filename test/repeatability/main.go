@@ -1,6 +1,7 @@
 // Command repeatability says how far measures move between photographs of the same eye. Two photographs of one eye are rare in
 // public data, so each picture is photographed again by calculation: turned, moved, cut, brighter, darker, smaller, softer,
-// compressed harder. It prints each measure's coefficient of variation, a Markdown table.
+// compressed harder. It prints each measure's coefficient of variation, and how many of the pictures taken anew would be called changed
+// beside the first by the errors that are stated, a Markdown table.
 //
 //	go run ./test/repeatability -n 10 ../shared/data/CHASE_DB1/images ../shared/data/HRF/images
 package main
@@ -101,8 +102,9 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	cv := map[string][]float64{}     // by measure: of each picture
-	largest := map[string][]string{} // by measure: the way that moves it most, of each picture
+	cv := map[string][]float64{}                            // by measure: of each picture
+	largest := map[string][]string{}                        // by measure: the way that moves it most, of each picture
+	changed, compared := map[string]int{}, map[string]int{} // by measure: pictures taken anew
 	started := time.Now()
 	for i, file := range files {
 		picture, subject, err := segment.ReadFile(file)
@@ -110,7 +112,7 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 			return err
 		}
 		subject.Laterality = cmp.Or(subject.Laterality, record.RightEye) // which side the nose is on does not matter here
-		values := map[string][]float64{}
+		values, halves := map[string][]float64{}, map[string][]float64{}
 		for _, way := range ways() {
 			taken, err := way.take(picture)
 			if err != nil {
@@ -123,6 +125,9 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 			for _, m := range analysis.Result.Measures {
 				if m.Value != nil {
 					values[m.Name] = append(values[m.Name], *m.Value)
+					if m.Error != nil {
+						halves[m.Name] = append(halves[m.Name], *m.Error)
+					}
 				}
 			}
 			for _, r := range analysis.Result.Regions {
@@ -146,20 +151,32 @@ func run(ctx context.Context, folders []string, n int) (err error) {
 				}
 			}
 			largest[name] = append(largest[name], ways()[far].name)
+			if half := halves[name]; len(half) == len(v) {
+				for j := 1; j < len(v); j++ {
+					compared[name]++
+					if math.Abs(v[j]-v[0]) > math.Hypot(half[j], half[0]) {
+						changed[name]++
+					}
+				}
+			}
 		}
 		left := time.Since(started) / time.Duration(i+1) * time.Duration(len(files)-i-1)
 		fmt.Fprintf(os.Stderr, "\r%d of %d pictures, %s left ", i+1, len(files), left.Round(time.Second))
 	}
 	fmt.Fprintln(os.Stderr)
-	fmt.Println("| measure | pictures | mean CV | largest CV | moves most when |\n|---|---|---|---|---|")
+	fmt.Println("| measure | pictures | mean CV | largest CV | moves most when | called a change |\n|---|---|---|---|---|---|")
 	for _, d := range vessel.Definitions() {
 		v := cv[d.Name]
 		if len(v) == 0 {
-			fmt.Printf("| `%s` | 0 | | | |\n", d.Name)
+			fmt.Printf("| `%s` | 0 | | | | |\n", d.Name)
 			continue
 		}
 		mean, _ := spread(v)
-		fmt.Printf("| `%s` | %d | %.1f %% | %.1f %% | %s |\n", d.Name, len(v), 100*mean, 100*slices.Max(v), commonest(largest[d.Name]))
+		calls := "–"
+		if compared[d.Name] > 0 {
+			calls = fmt.Sprintf("%d of %d", changed[d.Name], compared[d.Name])
+		}
+		fmt.Printf("| `%s` | %d | %.1f %% | %.1f %% | %s | %s |\n", d.Name, len(v), 100*mean, 100*slices.Max(v), commonest(largest[d.Name]), calls)
 	}
 	printRegions(cv)
 	return nil

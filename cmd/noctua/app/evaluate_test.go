@@ -13,6 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/noctua-screening/noctua/pkg/measuretable"
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/vessel"
@@ -214,8 +217,8 @@ func TestPredictUsesTheDefault(t *testing.T) {
 	set, out := labelledFolder(t, 1), t.TempDir()
 	data := filepath.Join(out, "data")
 	want(t, exitOK, "model", "install", tinyModel(t), "--data", data, "--use")
-	table := filepath.Join(out, "measures.csv")
-	text, errs := want(t, exitOK, "predict", filepath.Join(set, "images", "eye1.png"), "--out", out, "--data", data, "--json", "--csv", table)
+	table, columns := filepath.Join(out, "measures.csv"), filepath.Join(out, "measures.parquet")
+	text, errs := want(t, exitOK, "predict", filepath.Join(set, "images", "eye1.png"), "--out", out, "--data", data, "--json", "--csv", table, "--parquet", columns)
 	rows := readTable(t, table)
 	if len(rows) != 1+len(vessel.Definitions()) || len(rows[1]) != len(rows[0]) {
 		t.Fatalf("the table has %d rows: %v", len(rows), rows)
@@ -224,6 +227,15 @@ func TestPredictUsesTheDefault(t *testing.T) {
 		row := rows[i+1]
 		if value, reason := row[6], row[8]; row[3] != d.Name || (value == "") == (reason == "") && row[7] == "" {
 			t.Errorf("row %v of %s: want a value with an error or a reason, or a reason alone", row, d.Name)
+		}
+	}
+	typed, err := parquet.ReadFile[measuretable.Row](columns)
+	if err != nil || len(typed) != len(rows)-1 {
+		t.Fatalf("the Parquet table has %d rows, the CSV %d: %v", len(typed), len(rows)-1, err)
+	}
+	for i, r := range typed {
+		if *r.Measure != rows[i+1][3] || (r.Value == nil) != (rows[i+1][6] == "") {
+			t.Errorf("row %d: Parquet %+v, CSV %v", i, r, rows[i+1])
 		}
 	}
 	contains(t, errs, "noctua: model tiny 1 (SHA-256 71f147c2306c)", "the default of the data folder")

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/measuretable"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/segment"
 )
@@ -18,6 +20,7 @@ type predictCommand struct {
 	Explain             bool     `help:"Also draw, in OUT/<picture>/measures, a small picture a measure and region: which pixels it is made of."`
 	JSON                bool     `help:"Print JSON: one object a file."`
 	CSV                 string   `name:"csv" help:"Also write a table of all measures here, one row a measure." placeholder:"FILE"`
+	Parquet             string   `name:"parquet" help:"Also write the same table here as Apache Parquet." placeholder:"FILE"`
 	Paths               []string `arg:"" help:"Pictures (JPEG, PNG, TIFF, GIF, BMP, PPM), DICOM files, or folders of them." name:"picture"`
 }
 
@@ -65,8 +68,14 @@ func (c *predictCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
+	rows := measureRows(outcomes)
 	if c.CSV != "" {
-		if err := writeMeasures(c.CSV, outcomes); err != nil {
+		if err := writeTable("csv", c.CSV, func(w io.Writer) error { return measuretable.WriteCSV(w, rows) }); err != nil {
+			return err
+		}
+	}
+	if c.Parquet != "" {
+		if err := writeTable("parquet", c.Parquet, func(w io.Writer) error { return writeParquet(w, rows) }); err != nil {
 			return err
 		}
 	}

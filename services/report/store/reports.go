@@ -17,20 +17,20 @@ const forever = int64(math.MaxInt64)
 // PutReport adds a version of a report; a second time it changes nothing. study is the state that the version was made from,
 // and nil where the version was found in the bucket. rebuilding keeps the moment of issue as the moment of update whatever the
 // order of the documents; otherwise a version that comes late is updated now, after every other, so that readers that poll by
-// `_lastUpdated` do not miss it.
-func (s *SQL) PutReport(ctx context.Context, key string, doc *record.Report, raw []byte, study *Study, rebuilding bool) error {
+// `_lastUpdated` do not miss it. Reports on the patient's next visit become due at that moment, since they are compared with this one.
+func (s *SQL) PutReport(ctx context.Context, key string, doc *record.Report, raw []byte, study *Study, rebuilding bool, at time.Time) error {
 	return s.write(ctx, func(tx *tx) error {
-		if err := tx.putVersion(key, doc, raw, rebuilding); err != nil {
+		if err := tx.putVersion(key, doc, raw, rebuilding, at, s.cfg.Timing); err != nil {
 			return err
 		}
 		if study != nil {
-			return tx.cover(*study, s.cfg.Timing)
+			return tx.cover(*study, at, s.cfg.Timing)
 		}
 		return tx.reschedule(doc.ReportID, s.cfg.Timing)
 	})
 }
 
-func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding bool) error {
+func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding bool, at time.Time, timing Timing) error {
 	var n int
 	if err := t.queryRow(`SELECT COUNT(*) FROM reports WHERE report_id = ? AND version = ?`, doc.ReportID, doc.Version).Scan(&n); err != nil || n > 0 {
 		return err
@@ -47,6 +47,10 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	}
 	if newer.Valid {
 		superseded, content = max(updated, newer.Int64), ""
+	}
+	var former sql.NullString
+	if err := t.queryRow(`SELECT MAX(study_date) FROM reports WHERE report_id = ? AND superseded_ms = ?`, doc.ReportID, forever).Scan(&former); err != nil {
+		return err
 	}
 	if _, err := t.exec(`INSERT INTO reports (report_id, version, document_key, clinic, patient_key, patient_id, patient_issuer, study_uid,
 		accession, study_date, status, issued_ms, updated_ms, superseded_ms, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -66,6 +70,9 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 		return err
 	}
 	if _, err := t.exec(`UPDATE studies SET status = ? WHERE report_id = ?`, string(doc.Status), doc.ReportID); err != nil {
+		return err
+	}
+	if err := t.touchNext(doc, former.String, at, timing); err != nil {
 		return err
 	}
 	return t.markReported(doc)

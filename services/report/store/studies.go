@@ -51,14 +51,14 @@ func (s *SQL) Due(ctx context.Context, at time.Time, limit int) ([]Study, time.T
 
 // Cover notes that a study was dealt with as of its changes, without a new version being needed. document is the newest
 // report, or nil if none speaks for the study as it is.
-func (s *SQL) Cover(ctx context.Context, study Study, document *record.Report) error {
+func (s *SQL) Cover(ctx context.Context, study Study, document *record.Report, at time.Time) error {
 	return s.write(ctx, func(tx *tx) error {
 		if document != nil {
 			if err := tx.markReported(document); err != nil {
 				return err
 			}
 		}
-		return tx.cover(study, s.cfg.Timing)
+		return tx.cover(study, at, s.cfg.Timing)
 	})
 }
 
@@ -80,7 +80,7 @@ func (t *tx) touch(reportID string, at time.Time, timing Timing) error {
 }
 
 // cover notes that the changes up to study.Changes were dealt with. Changes that came meanwhile stay due, from now on.
-func (t *tx) cover(study Study, timing Timing) error {
+func (t *tx) cover(study Study, at time.Time, timing Timing) error {
 	if _, err := t.exec(`UPDATE studies SET covered = CASE WHEN covered < ? THEN ? ELSE covered END WHERE report_id = ?`,
 		study.Changes, study.Changes, study.ReportID); err != nil {
 		return err
@@ -94,7 +94,10 @@ func (t *tx) cover(study Study, timing Timing) error {
 			return err
 		}
 	}
-	return t.reschedule(study.ReportID, timing)
+	if err := t.reschedule(study.ReportID, timing); err != nil {
+		return err
+	}
+	return t.checkVisit(study, at, timing)
 }
 
 // reschedule counts a study's pending images and missing instances, and applies the one rule of when it is due.

@@ -160,6 +160,27 @@ type Missing struct {
 	SOPUID string
 }
 
+// Comparison is what differs between the eyes and since the visit before.
+type Comparison struct {
+	Headings []string // of the columns; none if nothing has a verdict
+	Rows     []ComparisonRow
+	Withheld []Fact // measures without a verdict, and why
+	Remarks  []string
+	Warnings []string
+}
+
+// ComparisonRow is a measure.
+type ComparisonRow struct {
+	Display string
+	Cells   []ComparisonCell
+}
+
+// ComparisonCell is a verdict in words; "" if there is none.
+type ComparisonCell struct {
+	Text   string
+	Beyond bool // the difference is beyond its error
+}
+
 // PatientView is one patient.
 type PatientView struct {
 	Shell
@@ -171,6 +192,7 @@ type PatientView struct {
 	Summary                                  string
 	Studies, Versions                        []Choice
 	Eyes                                     []EyeView
+	Comparison                               *Comparison // nil: nothing is compared
 	Others                                   []ImageView
 	Problems                                 []Problem
 	Missing                                  []Missing

@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open) {
 		"announced instances":          testExpected,
 		"versions in any order":        testVersionOrder,
 		"late version is updated now":  testLateVersion,
+		"visits":                       testVisits,
 		"search":                       testSearch,
 		"frozen search":                testSnapshot,
 		"paging":                       testPaging,
@@ -110,7 +111,7 @@ func must(t *testing.T, err error) {
 func put(t *testing.T, s *store.SQL, report, version int, status record.ReportStatus, issued time.Time, study *store.Study, images ...store.Image) {
 	t.Helper()
 	key, doc, raw := Report(report, version, status, issued, images...)
-	must(t, s.PutReport(t.Context(), key, doc, raw, study, false))
+	must(t, s.PutReport(t.Context(), key, doc, raw, study, false, doc.IssuedAt))
 }
 
 func image(t *testing.T, s *store.SQL, img store.Image) store.Image {
@@ -258,7 +259,7 @@ func testDue(t *testing.T, open Open) {
 	dueAt(t, s, 1, time.Time{})
 	must(t, s.Postpone(t.Context(), hexOf(1, 32), changed))
 	dueAt(t, s, 1, changed)
-	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
+	must(t, s.Cover(t.Context(), study(t, s, 1), nil, Start))
 	dueAt(t, s, 1, time.Time{})
 }
 
@@ -311,7 +312,7 @@ func testSettled(t *testing.T, open Open) {
 	must(t, s.PutOutcome(t.Context(), Outcome(img, 1, false), Start))
 	counts(1, 0, 0)
 	_, doc, _ := Report(1, 2, record.Preliminary, Start, image(t, s, img))
-	must(t, s.Cover(t.Context(), study(t, s, 1), doc))
+	must(t, s.Cover(t.Context(), study(t, s, 1), doc, Start))
 	counts(0, 1, 0)
 }
 
@@ -319,7 +320,7 @@ func testRevisions(t *testing.T, open Open) {
 	s := open(t, "a", store.Config{Timing: Timing})
 	img := Image(1, 1)
 	must(t, s.PutImage(t.Context(), img, Start))
-	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
+	must(t, s.Cover(t.Context(), study(t, s, 1), nil, Start))
 	// A corrected header moves the picture to another patient, and so to another report.
 	corrected := Image(2, 1)
 	corrected.SOPUID, corrected.ReceivedAt = img.SOPUID, img.ReceivedAt.Add(time.Hour)
@@ -338,12 +339,12 @@ func testRejected(t *testing.T, open Open) {
 	s := open(t, "a", store.Config{Timing: Timing})
 	img := Image(1, 1)
 	must(t, s.PutImage(t.Context(), img, Start))
-	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
+	must(t, s.Cover(t.Context(), study(t, s, 1), nil, Start))
 	r := quarantine.History{Key: "north/2026-11-23/aa", Document: record.Quarantine{Schema: record.QuarantineSchema, Clinic: "north",
 		Code: "laterality-missing", Reason: "Which eye?", Action: "Say which.", StudyUID: img.StudyUID, ReceivedAt: Start}}
 	must(t, s.PutRejected(t.Context(), r, Start.Add(time.Minute)))
 	dueAt(t, s, 1, Start.Add(time.Minute).Add(Timing.Settle))
-	must(t, s.Cover(t.Context(), study(t, s, 1), nil))
+	must(t, s.Cover(t.Context(), study(t, s, 1), nil, Start))
 	elsewhere := r
 	elsewhere.Key, elsewhere.Document.Clinic = "south/2026-11-23/aa", "south"
 	must(t, s.PutRejected(t.Context(), elsewhere, Start.Add(time.Hour)))
@@ -458,7 +459,7 @@ func testExpected(t *testing.T, open Open) {
 	if len(due) != 1 || !due[0].Late || due[0].Awaiting() {
 		t.Fatalf("due %+v", due)
 	}
-	must(t, s.Cover(t.Context(), due[0], nil))
+	must(t, s.Cover(t.Context(), due[0], nil, Start))
 	dueAt(t, s, 1, time.Time{}) // the end of waiting was dealt with
 	r := quarantine.History{Key: "north/2026-11-23/" + third.Sha256, Document: record.Quarantine{Schema: record.QuarantineSchema, Clinic: "south", Sha256: third.Sha256, ReceivedAt: Start}}
 	must(t, s.PutRejected(t.Context(), r, Start.Add(3*time.Hour)))
@@ -488,7 +489,7 @@ func testText(t *testing.T, open Open) {
 	s := open(t, "a", store.Config{Timing: Timing})
 	key, doc, raw := Report(1, 1, record.Final, Start)
 	doc.Patient.Name, doc.Patient.ID = "NGUY\u1EC4N^Th\u1ECB\x00\xff", "100%_!'; DROP TABLE reports; --"
-	must(t, s.PutReport(t.Context(), key, doc, raw, nil, false))
+	must(t, s.PutReport(t.Context(), key, doc, raw, nil, false, doc.IssuedAt))
 	for search, want := range map[string]int{"nguyen thi": 1, "THI nguy\u1EC5n": 1, "100%_!": 1, "'; drop": 1, "%": 1, "_x": 0, "yamada": 0, "": 1} {
 		_, n, err := s.FindPatients(t.Context(), store.PatientQuery{Search: search, Limit: 10})
 		must(t, err)
@@ -553,7 +554,7 @@ func testIdempotent(t *testing.T, open Open) {
 		must(t, s.PutOutcome(t.Context(), Outcome(img, 1, false), Start))
 		must(t, s.PutDuplicate(t.Context(), store.Duplicate{DocumentKey: "d", Clinic: "north", Sha256: img.Sha256, Of: "x", ReceivedAt: Start}))
 		must(t, s.PutRejected(t.Context(), quarantine.History{Key: "r", Document: record.Quarantine{Clinic: "north", ReceivedAt: Start}}, Start))
-		must(t, s.PutReport(t.Context(), key, doc, raw, nil, false))
+		must(t, s.PutReport(t.Context(), key, doc, raw, nil, false, doc.IssuedAt))
 	}
 	c, err := s.Contents(t.Context())
 	must(t, err)
