@@ -18,10 +18,11 @@ type Row struct {
 	GridFOVPx *float64 `parquet:"grid_fov_px,optional,zstd"`  // diameter of the field of view on the grid measured, pixels
 }
 
-// Rows are the measures of a picture.
+// Rows are the measures of a picture: of the whole field of view, and after them those of its regions.
 func Rows(file string, result *record.Result) []Row {
-	rows := make([]Row, 0, len(result.Measures))
-	for _, m := range result.Measures {
+	measures := result.Everywhere()
+	rows := make([]Row, 0, len(measures))
+	for _, m := range measures {
 		rows = append(rows, Row{File: file, Status: string(result.Status), Eye: text(string(result.Laterality)), Measure: text(m.Name), Region: text(m.Region),
 			Unit: text(m.Unit), Value: m.Value, Error: m.Error, Reason: text(reasonOf(m)), Model: text(result.Provenance.Model.String()), GridFOVPx: m.GridFOVPx})
 	}

@@ -135,3 +135,33 @@ func (c Correction) String() string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Everywhere lists the measures of the whole field of view and, after them, those of its regions, completed by what the measure of the
+// same name says of them. A region without values is one measure, the first one's, with the reason.
+func (r *Result) Everywhere() []Measure {
+	out := slices.Clone(r.Measures)
+	whole := map[string]Measure{}
+	for _, m := range r.Measures {
+		whole[m.Name] = m
+	}
+	for _, region := range r.Regions {
+		if region.AbsentReason != nil && len(r.Measures) > 0 {
+			out = append(out, in(region, r.Measures[0], nil, region.AbsentReason))
+		}
+		for _, m := range region.Measures {
+			base := whole[m.Name]
+			base.Name, base.Unit = m.Name, m.Unit
+			out = append(out, in(region, base, m.Value, m.AbsentReason))
+		}
+	}
+	return out
+}
+
+// in is a measure of the whole field as one of a region, of which no error is known.
+func in(r Region, m Measure, value *float64, absent *Note) Measure {
+	m.Region, m.Value, m.AbsentReason, m.Error, m.ErrorAbsentReason = r.Name, value, absent, nil, nil
+	if value != nil {
+		m.ErrorAbsentReason = &Note{Code: "error-not-known", Text: "No error is known of a part of the field."}
+	}
+	return m
+}
