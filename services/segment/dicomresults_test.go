@@ -29,6 +29,9 @@ var fewPictures = []string{"chase_11L.dcm", "chase_12R.dcm", "hrf_06_h.dcm", "hr
 // result.json.
 func TestDICOMResultsOpenElsewhere(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("asks other programs, which have no goroutines of ours to race")
+	}
 	clinic := shared.Dir(t, "dicom", "clinic")
 	var files []string
 	for _, name := range fewPictures {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated/isolatedtest"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -222,6 +223,47 @@ func TestResultIsWrittenLastThenAnnounced(t *testing.T) {
 	}
 	if b.network.runs != 1 || len(b.store.puts) != 7 || len(b.events.events) != 2 || b.events.events[0].ID != b.events.events[1].ID {
 		t.Errorf("%d runs, %d writes, %d events", b.network.runs, len(b.store.puts), len(b.events.events))
+	}
+}
+
+// TestSameInputSameDICOMBytes: two workers, on different days, make the same SEG and SR, of the patient whom the archived file names.
+func TestSameInputSameDICOMBytes(t *testing.T) {
+	t.Parallel()
+	var made [2]map[string][]byte
+	for i := range made {
+		b := newBench(t)
+		analyser, err := NewAnalyser(b.network, func() time.Time { return time.Unix(1e9, 0).AddDate(0, 0, i) }, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.worker.analyser = analyser
+		if err := b.worker.handle(t.Context(), b.message, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		made[i] = map[string][]byte{}
+		for _, name := range []string{SEGFile, SRFile, ResultFile} {
+			made[i][name] = b.store.objects[b.prefix+name]
+		}
+	}
+	if bytes.Equal(made[0][ResultFile], made[1][ResultFile]) {
+		t.Error("the results are of one day")
+	}
+	for _, name := range []string{SEGFile, SRFile} {
+		data := made[0][name]
+		if !bytes.Equal(data, made[1][name]) {
+			t.Errorf("another day makes another %s", name)
+		}
+		file, err := dicom.Open(bytes.NewReader(data), int64(len(data)), dicom.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		source, err := file.Source(&record.Instance{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if source.PatientID != "C01" || source.Issuer != "CHASE" || source.PatientName != "Child^01" {
+			t.Errorf("%s is of %+v", name, source)
+		}
 	}
 }
 

@@ -22,7 +22,9 @@ func pack(masks []*raster.Mask) []byte {
 			pix = pix[1:]
 		}
 		for ; len(pix) >= 8; at += 8 {
-			out[at/8] = eight(binary.LittleEndian.Uint64(pix))
+			if v := binary.LittleEndian.Uint64(pix); v != 0 { // few are vessel
+				out[at/8] = eight(v)
+			}
 			pix = pix[8:]
 		}
 		for ; len(pix) > 0; at++ {
