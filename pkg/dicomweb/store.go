@@ -45,6 +45,8 @@ type Config struct {
 	TLS *tls.Config
 	// Timeout bounds a request with its answer. required
 	Timeout time.Duration
+	// AnswerTimeout is the longest wait for the answer to begin once the request is sent; 0: none but Timeout.
+	AnswerTimeout time.Duration
 }
 
 // Client sends to one archive. It is safe for concurrent use.
@@ -66,7 +68,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext, TLSHandshakeTimeout: connectTimeout,
-		TLSClientConfig: cfg.TLS, MaxIdleConns: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+		ResponseHeaderTimeout: cfg.AnswerTimeout,
+		TLSClientConfig:       cfg.TLS, MaxIdleConns: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
 	}
 	return &Client{
 		cfg: cfg, studies: strings.TrimSuffix(strings.TrimRight(u.String(), "/"), "/studies") + "/studies", transport: transport,

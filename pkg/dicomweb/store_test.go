@@ -168,6 +168,11 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("silent: %v", err)
 	}
 	<-arrived
+	client = open(t, dicomweb.Config{Timeout: time.Hour, AnswerTimeout: 50 * time.Millisecond}, silent)
+	if _, err := client.Store(t.Context(), []byte("file")); fault.CodeOf(err) != dicomweb.CodeUnreachable {
+		t.Errorf("silent after the request: %v", err)
+	}
+	<-arrived
 	client = open(t, dicomweb.Config{}, silent)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()

@@ -2,6 +2,7 @@ package dimse
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -62,11 +63,7 @@ const (
 // Stored tells that the instance is with whoever answered: success, a warning (Bxxx, 0001, 0107, 0116; PS3.7 annex C), or it was there
 // before.
 func (s Status) Stored() bool {
-	switch s {
-	case Success, AttributeList, AttributeOutOfRange, DuplicateInstance, 0x0001:
-		return true
-	}
-	return s>>12 == 0xB
+	return slices.Contains([]Status{Success, 0x0001, AttributeList, DuplicateInstance, AttributeOutOfRange}, s) || s>>12 == 0xB
 }
 
 // Response is the answer to a message.

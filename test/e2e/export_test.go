@@ -18,6 +18,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/test/servers"
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
@@ -114,6 +115,15 @@ func leaveResult(t *testing.T, store *blob.Store, n int, seg []byte) {
 	}
 }
 
+// minimalSEG is a DICOM file of the class of segmentations, with a number.
+func minimalSEG(i int) []byte {
+	const class = "1.2.840.10008.5.1.4.1.1.66.4"
+	instance := fmt.Sprintf("2.25.77%d", i)
+	e := dicomtest.Elements{0x00080016: dicomtest.Text("UI", class), 0x00080018: dicomtest.Text("UI", instance),
+		0x00100010: dicomtest.Text("PN", "Secret^Patient"), 0x0020000D: dicomtest.Text("UI", "1.2.826.1")}
+	return append(dicom.FileHeader(class, instance, dicom.ExplicitLittleEndian), e.Dataset(false)...)
+}
+
 // buckets opens the buckets of a Noctua.
 func (n *noctua) buckets() *blob.Store {
 	n.t.Helper()
@@ -173,14 +183,9 @@ func TestResultsGoBack(t *testing.T) {
 	n := startAllInOne(t, data, flags...)
 	want := map[string][]byte{}
 	store := n.buckets()
-	seg := func(i int) []byte {
-		e := dicomtest.Elements{0x00080016: dicomtest.Text("UI", "1.2.840.10008.5.1.4.1.1.66.4"), 0x00080018: dicomtest.Text("UI", fmt.Sprintf("2.25.77%d", i)),
-			0x00100010: dicomtest.Text("PN", "Secret^Patient"), 0x0020000D: dicomtest.Text("UI", "1.2.826.1")}
-		return append(dicom.FileHeader("1.2.840.10008.5.1.4.1.1.66.4", fmt.Sprintf("2.25.77%d", i), dicom.ExplicitLittleEndian), e.Dataset(false)...)
-	}
 	// The door of a Noctua takes photographs only: three of them, and two SEGs that it refuses.
 	for i := range 5 {
-		file := seg(i)
+		file := minimalSEG(i)
 		if i < 3 {
 			if file, err = os.ReadFile(clinic[i]); err != nil {
 				t.Fatal(err)
@@ -247,4 +252,60 @@ func TestResultsGoBack(t *testing.T) {
 	}
 	n.stop()
 	receiver.stop()
+}
+
+// TestResultsGoBackFromTheReportService: the service alone, set up by a configuration file, with the broker killed while results wait.
+func TestResultsGoBackFromTheReportService(t *testing.T) {
+	t.Parallel()
+	pacs := newStorescp(t)
+	c := &cluster{t: t, nats: servers.StartNATS(t), s3: servers.StartS3(t), dir: t.TempDir()}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.web = "http://" + address
+	config := filepath.Join(c.dir, "noctua.yaml")
+	text := fmt.Sprintf("export-dicom:\n  pacs: dicom://PACS@127.0.0.1:%s\nexport_clinics:\n  pacs: north,east\n", pacs.port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = []string{"NOCTUA_S3_ENDPOINT=http://" + c.s3.Endpoint, "NOCTUA_S3_ACCESS_KEY=" + c.s3.AccessKey, "NOCTUA_S3_SECRET_KEY=" + c.s3.SecretKey, "NOCTUA_NATS_URL=" + c.nats.URL}
+	c.report = c.start("report", "--config", config, "--token", clusterToken, "--listen", address, "--database", filepath.Join(c.dir, "index.sqlite"))
+	if c.blobs, err = blob.New(blob.Config{Endpoint: "http://" + c.s3.Endpoint, AccessKey: c.s3.AccessKey, SecretKey: c.s3.SecretKey}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.blobs.Close)
+	for i := range 3 {
+		leaveResult(t, c.blobs, i+1, minimalSEG(i))
+	}
+	wait := func(sent, pending int) {
+		t.Helper()
+		eventually(t, time.Minute, fmt.Sprintf("%d sent, %d pending", sent, pending), func() error {
+			if e := c.status().Exports; len(e) != 1 || e[0].Sent != sent || e[0].Pending != pending || e[0].Failed != 0 {
+				return fmt.Errorf("%+v", e)
+			}
+			return nil
+		})
+	}
+	eventually(t, time.Minute, "the index is ready", func() error {
+		code, raw := get(t, c.web, clusterToken, "/readyz")
+		if code != 200 {
+			return fmt.Errorf("%d %s", code, raw)
+		}
+		return nil
+	})
+	mustCommand(t, "export", "--since", "2020-01-01", "--url", c.web, "--token", clusterToken)
+	wait(0, 3)
+	c.nats.Kill()
+	c.nats.Restart()
+	pacs.start()
+	wait(3, 0)
+	if got := pacs.received(); len(got) != 3 {
+		t.Errorf("%d instances arrived", len(got))
+	}
+	c.report.stop()
 }

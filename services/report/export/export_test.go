@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/blob/blobtest"
 	"github.com/noctua-screening/noctua/pkg/dimse"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/report/export"
+	"github.com/noctua-screening/noctua/test/servers"
 )
 
 // TestResultsArrive: each file once, as it was made, and what there is to know is noted; nothing of a patient's is logged.
@@ -203,6 +205,7 @@ func TestAwayIsLeftAlone(t *testing.T) {
 // TestRefused: what an archive will not take is noted, a dead letter, and is sent again when a person asks.
 func TestRefused(t *testing.T) {
 	t.Parallel()
+	s3 := blobtest.ConfigOf(servers.StartS3(t))
 	for name, c := range map[string]struct {
 		change func(*pacs)
 		code   string
@@ -217,7 +220,7 @@ func TestRefused(t *testing.T) {
 			t.Parallel()
 			p := newPACS(t)
 			c.change(p)
-			w := newWorld(t, p.archive("pacs"))
+			w := newWorldOn(t, s3, p.archive("pacs"))
 			s, _ := w.start()
 			w.segmented(1, 2)
 			w.settled(s, "pacs", 0, 1)
@@ -397,6 +400,7 @@ func TestBySTOW(t *testing.T) {
 	answers := func(stored, failed string) string {
 		return `{"00081199":{"vr":"SQ","Value":[` + stored + `]},"00081198":{"vr":"SQ","Value":[` + failed + `]}}`
 	}
+	s3 := blobtest.ConfigOf(servers.StartS3(t))
 	both := answers(reference(1, 28)+","+reference(1, 29), "")
 	for name, c := range map[string]struct {
 		statuses []int
@@ -428,7 +432,7 @@ func TestBySTOW(t *testing.T) {
 				_, _ = io.WriteString(rw, c.bodies[n])
 			}))
 			t.Cleanup(server.Close)
-			w := newWorld(t, export.Archive{Name: "web", Address: server.URL + "/web", Token: "secret"})
+			w := newWorldOn(t, s3, export.Archive{Name: "web", Address: server.URL + "/web", Token: "secret"})
 			s, stop := w.start()
 			w.segmented(1, 2)
 			if c.failed == "" {

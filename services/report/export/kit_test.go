@@ -28,6 +28,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/pkg/stream/streamtest"
 	"github.com/noctua-screening/noctua/services/report/export"
+	"github.com/noctua-screening/noctua/test/servers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,7 +93,13 @@ func (b *lockedBuffer) String() string {
 
 func newWorld(t *testing.T, archives ...export.Archive) *world {
 	t.Helper()
-	w := &world{t: t, Store: blobtest.Start(t), server: streamtest.Start(t), cfg: export.Config{
+	return newWorldOn(t, blobtest.ConfigOf(servers.StartS3(t)), archives...)
+}
+
+// newWorldOn is newWorld on an S3 server that tests share.
+func newWorldOn(t *testing.T, cfg blob.Config, archives ...export.Archive) *world {
+	t.Helper()
+	w := &world{t: t, Store: blobtest.Open(t, cfg), server: streamtest.Start(t), cfg: export.Config{
 		Archives: archives, ModelSHA256: model, RetryBase: time.Millisecond, RetryCap: 20 * time.Millisecond, MaxAttempts: 3,
 	}}
 	topology := stream.DefaultTopology()

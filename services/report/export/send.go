@@ -40,7 +40,7 @@ func newSender(a Archive, cfg Config) (sender, error) {
 	if p.title != "" {
 		return &storeSender{partner: p, tls: a.TLS, cfg: cfg}, nil
 	}
-	client, err := dicomweb.New(dicomweb.Config{URL: p.web, Token: a.Token, User: a.User, Password: a.Password, TLS: a.TLS, Timeout: cfg.AnswerTimeout})
+	client, err := dicomweb.New(dicomweb.Config{URL: p.web, Token: a.Token, User: a.User, Password: a.Password, TLS: a.TLS, Timeout: cfg.SendTimeout, AnswerTimeout: cfg.AnswerTimeout})
 	if err != nil {
 		return nil, err
 	}
