@@ -112,6 +112,7 @@ func verdictConcept(v record.Verdict) Concept {
 		return concept(MeasuresSystem, lowerCode, "Lower, beyond measurement error")
 	case record.Higher:
 		return concept(MeasuresSystem, higherCode, "Higher, beyond measurement error")
+	case record.WithinError:
 	}
 	return concept(MeasuresSystem, withinErrorCode, "No difference beyond measurement error")
 }

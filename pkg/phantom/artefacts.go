@@ -98,7 +98,8 @@ func lashes(o Options, v view, pix []float32) {
 				tip := fade(math.Min(1, math.Max(0, (1.2-along)*2)))
 				pass *= 1 - h.shade*tip*math.Exp(-d*d)
 			}
-			glow := haze * math.Exp(-math.Pow((1-uy)/reach, 2)-math.Pow((ux-middle)/.8, 2))
+			inwards, aside := (1-uy)/reach, (ux-middle)/.8
+			glow := haze * math.Exp(-inwards*inwards-aside*aside)
 			i := 3 * (y*o.Width + x)
 			for k, tint := range skin {
 				pix[i+k] = float32(pass*float64(pix[i+k]) + tint*glow)
