@@ -1,6 +1,9 @@
 package record
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Laterality is the eye: R (right, OD) or L (left, OS).
 type Laterality string
