@@ -295,6 +295,12 @@ func imageView(img record.ReportImage) web.ImageView {
 	if img.SegmentsKey != "" {
 		v.Segments = at + "segments.csv"
 	}
+	if img.SegKey != "" {
+		v.SEG = at + "seg.dcm"
+	}
+	if img.SrKey != "" {
+		v.SR = at + "sr.dcm"
+	}
 	if img.Reason != nil {
 		v.Reason = img.Reason.Text
 		for n := range v.Values { // said once above the measures, not beside each of them

@@ -34,7 +34,7 @@ const (
 	jpegQuality         = 88
 )
 
-// apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg|vessels.jpg|segments.csv}[?width=]. Without width a mask is 0 and 255
+// apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg|vessels.jpg|segments.csv|seg.dcm|sr.dcm}[?width=]. Without width a mask is 0 and 255
 // in the photograph's own geometry; with width it is scaled for viewing, with grey edges.
 func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	sha := r.PathValue("sha")
@@ -51,12 +51,13 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	file := r.PathValue("file")
-	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg", "vessels.jpg": "image/jpeg", "segments.csv": "text/csv; charset=utf-8"}[file]
+	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg", "vessels.jpg": "image/jpeg", "segments.csv": "text/csv; charset=utf-8",
+		"seg.dcm": "application/dicom", "sr.dcm": "application/dicom"}[file]
 	if mediaType == "" {
-		return fault.New(fault.NotFound, "not-found", "an image has photo.jpg, mask.png, overlay.jpg, vessels.jpg and segments.csv")
+		return fault.New(fault.NotFound, "not-found", "an image has photo.jpg, mask.png, overlay.jpg, vessels.jpg, segments.csv, seg.dcm and sr.dcm")
 	}
-	if file == "segments.csv" {
-		width = 0 // a table has none
+	if ext := path.Ext(file); ext == ".csv" || ext == ".dcm" {
+		width = 0 // they are handed out as they are
 	}
 	// Browsers keep pictures only as long as they may ask again: the session may be over.
 	w.Header().Set("Cache-Control", "private, no-cache")

@@ -115,13 +115,13 @@ func measureDrawn(p *phantom.Photograph, like fundus.Canvas) (map[string]float64
 			vessels.Pix[i] = raster.Foreground
 		}
 	}
-	values, err := vessel.Measure(vessels, canvas.Mask(), vessel.Geometry{FOVDiameterPx: canvas.DiameterPx})
+	measured, err := vessel.Measure(vessels, canvas.Mask(), vessel.Geometry{FOVDiameterPx: canvas.DiameterPx})
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]float64{}
-	for _, v := range values {
-		if v.Absent == nil && v.Region == vessel.RegionField {
+	for _, v := range measured.Values {
+		if v.Absent == nil {
 			out[v.Name] = v.Value
 		}
 	}

@@ -100,7 +100,7 @@ type PatientsView struct {
 // ImageView is a photograph with what was found on it.
 type ImageView struct {
 	Photo, PhotoFull, Mask, MaskFull, OverlayFull string
-	VesselMap, Segments                           string
+	VesselMap, Segments, SEG, SR                  string
 	Width, Height                                 int
 	Title                                         string
 	AcquiredAt                                    string
