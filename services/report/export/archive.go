@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicomweb"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -135,7 +136,7 @@ func codeOf(err error) string {
 	if code := fault.CodeOf(err); code != "" {
 		return code
 	}
-	return "archive-unreachable"
+	return dicomweb.CodeUnreachable
 }
 
 // reached notes that the archive answers.
