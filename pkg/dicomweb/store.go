@@ -132,7 +132,18 @@ func unreachable(ctx context.Context, err error) error {
 	if errors.As(err, &address) {
 		err = address.Err
 	}
+	if !tellable(err) {
+		return fault.New(fault.Transient, CodeUnreachable, "the archive does not answer as an HTTP server does")
+	}
 	return fault.Wrap(fault.Transient, CodeUnreachable, err, "the archive does not answer")
+}
+
+// tellable tells whether an error speaks of network and certificates alone; net/http's others may quote the answer.
+func tellable(err error) bool {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &network) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // outcomes reads an answer.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"mime"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -186,11 +187,31 @@ func TestUnreachable(t *testing.T) {
 	if _, err := client.Store(t.Context(), []byte("file")); fault.CodeOf(err) != dicomweb.CodeUnreachable {
 		t.Errorf("cut off: %v", err)
 	}
-	client, err := dicomweb.New(dicomweb.Config{URL: "http://127.0.0.1:1", Timeout: time.Second})
+	// net/http's error quotes an answer that is no HTTP; ours must not.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Store(t.Context(), []byte("file")); fault.CodeOf(err) != dicomweb.CodeUnreachable {
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			_, _ = conn.Read(make([]byte, 1))
+			_, _ = io.WriteString(conn, "Smith^John\r\n")
+			_ = conn.Close()
+		}
+	}()
+	client, err = dicomweb.New(dicomweb.Config{URL: "http://" + listener.Addr().String(), Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Store(t.Context(), []byte("file")); fault.CodeOf(err) != dicomweb.CodeUnreachable || strings.Contains(err.Error(), "Smith") {
+		t.Errorf("no HTTP: %v", err)
+	}
+	client, err = dicomweb.New(dicomweb.Config{URL: "http://127.0.0.1:1", Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Store(t.Context(), []byte("file")); fault.CodeOf(err) != dicomweb.CodeUnreachable || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("nobody there: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
+	"github.com/noctua-screening/noctua/pkg/dicomweb"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -113,15 +114,9 @@ func (d *destination) handle(ctx context.Context, delivery stream.Delivery) erro
 		}
 		return err
 	}
+	note.Instances = instancesOf(files, answers)
 	if err != nil {
-		return err
-	}
-	for i, f := range files {
-		instance := record.ExportedInstance{File: f.name, SOPUID: f.Instance}
-		if status := answers[i].status; status != 0 {
-			instance.Status = fmt.Sprintf("%04X", uint16(status))
-		}
-		note.Instances = append(note.Instances, instance)
+		return &refusal{err, note.Instances}
 	}
 	if err := d.note(ctx, note); err != nil {
 		return err
@@ -130,12 +125,31 @@ func (d *destination) handle(ctx context.Context, delivery stream.Delivery) erro
 	return nil
 }
 
+// refusal is why an archive does not have a result, with what it said of each file.
+type refusal struct {
+	error
+	instances []record.ExportedInstance
+}
+
+func (r *refusal) Unwrap() error { return r.error }
+
+func instancesOf(files []file, answers []answer) (all []record.ExportedInstance) {
+	for i, f := range files {
+		instance := record.ExportedInstance{File: f.name, SOPUID: f.Instance}
+		if status := answers[i].status; status != 0 {
+			instance.Status = fmt.Sprintf("%04X", uint16(status))
+		}
+		all = append(all, instance)
+	}
+	return all
+}
+
 // codeOf gives what has no code, such as a name that cannot be resolved, one.
 func codeOf(err error) string {
 	if code := fault.CodeOf(err); code != "" {
 		return code
 	}
-	return "archive-unreachable"
+	return dicomweb.CodeUnreachable
 }
 
 // reached notes that the archive answers.
@@ -151,8 +165,13 @@ func (d *destination) giveUp(ctx context.Context, delivery stream.Delivery, caus
 	if err != nil || !mine {
 		return nil //nolint:nilerr // a message that names no result leaves nothing to note; the dead letter holds it
 	}
-	return d.note(ctx, record.Export{State: record.ExportFailed, ResultKey: s.resultKey, Clinic: s.clinic, Code: codeOf(cause),
-		Reason: fault.SentenceOf(cause), Attempts: max(1, delivery.Attempt)})
+	note := record.Export{State: record.ExportFailed, ResultKey: s.resultKey, Clinic: s.clinic, Code: codeOf(cause), Reason: fault.SentenceOf(cause),
+		Attempts: max(1, delivery.Attempt)}
+	var r *refusal
+	if errors.As(cause, &r) {
+		note.Instances = r.instances
+	}
+	return d.note(ctx, note)
 }
 
 // note writes a note and keeps the numbers in line with it.

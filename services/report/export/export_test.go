@@ -210,11 +210,12 @@ func TestRefused(t *testing.T) {
 		change func(*pacs)
 		code   string
 		asked  int // objects, for one result
+		says   []string
 	}{
-		"cannot understand":   {func(p *pacs) { p.always = dimse.CannotUnderstand }, export.CodeRejects, 2},
-		"data set mismatch":   {func(p *pacs) { p.always = dimse.DataSetMismatch }, export.CodeRejects, 2},
-		"no SEG":              {func(p *pacs) { p.refuse = classSEG }, export.CodeRejects, 1},
-		"an archive's defect": {func(p *pacs) { p.always = dimse.ProcessingFailure }, export.CodeFails, 6},
+		"cannot understand":   {func(p *pacs) { p.always = dimse.CannotUnderstand }, export.CodeRejects, 2, []string{"C000", "C000"}},
+		"data set mismatch":   {func(p *pacs) { p.always = dimse.DataSetMismatch }, export.CodeRejects, 2, []string{"A900", "A900"}},
+		"no SEG":              {func(p *pacs) { p.refuse = classSEG }, export.CodeRejects, 1, []string{"0122", ""}},
+		"an archive's defect": {func(p *pacs) { p.always = dimse.ProcessingFailure }, export.CodeFails, 6, []string{"0110", "0110"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -227,6 +228,9 @@ func TestRefused(t *testing.T) {
 			note := w.notes("failed.json")["pacs"][0]
 			if note.Code != c.code || note.Reason == "" || strings.Contains(note.Reason, "Secret") {
 				t.Errorf("%+v", note)
+			}
+			if len(note.Instances) != 2 || note.Instances[0].Status != c.says[0] || note.Instances[1].Status != c.says[1] {
+				t.Errorf("noted of files %+v, want %q", note.Instances, c.says)
 			}
 			if asked := p.read(func(p *pacs) int { return p.asked }); asked != c.asked {
 				t.Errorf("%d objects were sent, want %d", asked, c.asked)
