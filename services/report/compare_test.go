@@ -450,6 +450,19 @@ func TestNewProgramAloneIssuesNothing(t *testing.T) {
 	}
 }
 
+// TestWhichPictureCounts: where an eye has several pictures, the page names the one that is compared.
+func TestWhichPictureCounts(t *testing.T) {
+	t.Parallel()
+	best := eyeImage("R", "1.2", density(.1, .03))
+	best.Quality.Score, best.AcquiredAt = .9, "2026-11-22T10:07:00"
+	doc := studyOf("2026-11-22", eyeImage("R", "1.1", density(.1, .03)), best, eyeImage("L", "1.3", density(.1, .03)))
+	doc.Comparisons = compare(doc, nil)
+	want := []string{"Of the right eye the photograph of 2026-11-22 10:07:00 is compared: of 2 it has the best quality.", "No earlier visit of this patient has a report."}
+	if got := comparisonView(doc).Remarks; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 // TestComparisonOnThePage: the page says in words what differs, what does not, and what is not compared.
 func TestComparisonOnThePage(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ func comparisonView(doc *record.Report) *web.Comparison {
 	if len(doc.Comparisons) == 0 {
 		return nil
 	}
-	v := &web.Comparison{}
+	v := &web.Comparison{Remarks: whichCounts(doc)}
 	var shown []record.ReportComparison
 	withheld := map[string][]string{} // names of measures by reason
 	for _, c := range doc.Comparisons {
@@ -56,6 +57,23 @@ func comparisonView(doc *record.Report) *web.Comparison {
 	}
 	slices.SortFunc(v.Withheld, func(a, b web.Fact) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Value, b.Value)) })
 	return v
+}
+
+// whichCounts names the picture that stands for an eye that has several.
+func whichCounts(doc *record.Report) (remarks []string) {
+	for _, side := range []record.Laterality{record.RightEye, record.LeftEye} {
+		measured := 0
+		for _, img := range doc.Images {
+			if img.Laterality == side && img.Status == record.ImageMeasured && !isSuperseded(img) {
+				measured++
+			}
+		}
+		if img := standing(doc, side); img != nil && measured > 1 {
+			remarks = append(remarks, fmt.Sprintf("Of the %s eye the photograph of %s is compared: of %d it has the best quality.",
+				eyeName(side), strings.Replace(cmp.Or(img.AcquiredAt, "unknown time"), "T", " ", 1), measured))
+		}
+	}
+	return remarks
 }
 
 func comparisonHeading(c record.ReportComparison) string {
