@@ -121,10 +121,11 @@ func regionTable(regions []record.Region, measures []record.Measure) *web.Region
 		return nil
 	}
 	t := &web.RegionTable{}
-	names := []string{vessel.AreaDensity, vessel.LengthDensity, vessel.WidthMean, vessel.Tortuosity, vessel.BranchPointCount}
-	for _, name := range names {
+	var names []string
+	for _, name := range []string{vessel.AreaDensity, vessel.LengthDensity, vessel.WidthMean, vessel.Tortuosity, vessel.BranchPointCount} {
 		for _, m := range measures {
 			if m.Name == name {
+				names = append(names, name)
 				t.Columns = append(t.Columns, strings.TrimSuffix(m.Display+" ("+m.Unit+")", " (1)"))
 			}
 		}
@@ -135,13 +136,17 @@ func regionTable(regions []record.Region, measures []record.Measure) *web.Region
 			row.Why = r.AbsentReason.Text
 		} else {
 			for _, name := range names {
-				text := "–"
+				var cell web.Cell
 				for _, m := range r.Measures {
-					if m.Name == name && m.Value != nil {
-						text = string(fhir.RoundDecimal(*m.Value, glanceDigits))
+					switch {
+					case m.Name != name:
+					case m.Value != nil:
+						cell.Text = string(fhir.RoundDecimal(*m.Value, glanceDigits))
+					case m.AbsentReason != nil:
+						cell.Why = m.AbsentReason.Text
 					}
 				}
-				row.Values = append(row.Values, text)
+				row.Values = append(row.Values, cell)
 			}
 		}
 		t.Rows = append(t.Rows, row)

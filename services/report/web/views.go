@@ -123,9 +123,12 @@ type RegionTable struct {
 // RegionRow is one part of the field.
 type RegionRow struct {
 	Name, Definition string
-	Why              string   // why there are no values; "" where there are
-	Values           []string // one a column; "–" where there is none
+	Why              string // why there are no values; "" where there are
+	Values           []Cell // one a column
 }
+
+// Cell is a value in a table, or why there is none.
+type Cell struct{ Text, Why string }
 
 // Quality is how well a photograph can be read.
 type Quality struct {
