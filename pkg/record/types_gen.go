@@ -1117,6 +1117,9 @@ type ReportImage struct {
 	// The camera.
 	Device *AcquisitionDevice `json:"device,omitempty,omitzero"`
 
+	// HorizontalFieldOfView (0022,000C), degrees.
+	HorizontalFOVDeg *float64 `json:"horizontal_fov_deg,omitempty,omitzero"`
+
 	// Laterality corresponds to the JSON schema field "laterality".
 	Laterality Laterality `json:"laterality,omitempty,omitzero"`
 

@@ -130,6 +130,7 @@ func reportImage(p part) record.ReportImage {
 	img := record.ReportImage{
 		SOPUID: i.SOPUID, Sha256: i.Sha256, ArchiveKey: i.ArchiveKey, Laterality: i.Laterality, AcquiredAt: i.AcquiredAt,
 		Status: p.image.Status, ResultKey: p.image.OutcomeKey, Notes: slices.Clone(i.Notes), Device: i.Device,
+		HorizontalFOVDeg: i.HorizontalFOVDeg,
 	}
 	if i.Rows > 0 && i.Columns > 0 {
 		img.Rows, img.Columns = &i.Rows, &i.Columns
@@ -183,10 +184,9 @@ func ungradableReason(res *record.Result) *record.Note {
 // sameContent tells whether two reports say the same of their study. Version, status and times of issue are about the report,
 // and the code version about the program: a new program alone issues nothing again. a is the older one.
 func sameContent(a, b *record.Report) (bool, error) {
-	// A report by a program that did not compare is not issued again for the comparisons alone: a new program would amend every report.
-	if a.Comparisons == nil && b.Comparisons != nil {
-		without := *b
-		without.Comparisons, b = nil, &without
+	if a.Comparisons == nil {
+		// A report by a program that did not compare is not issued again for the comparisons alone: a new program would amend every report.
+		a, b = uncompared(a), uncompared(b)
 	}
 	rawA, err := content(a)
 	if err != nil {
@@ -194,6 +194,16 @@ func sameContent(a, b *record.Report) (bool, error) {
 	}
 	rawB, err := content(b)
 	return bytes.Equal(rawA, rawB), err
+}
+
+// uncompared is a report without its comparisons and what was added for them.
+func uncompared(r *record.Report) *record.Report {
+	c := *r
+	c.Comparisons, c.Images = nil, slices.Clone(r.Images)
+	for n := range c.Images {
+		c.Images[n].HorizontalFOVDeg = nil
+	}
+	return &c
 }
 
 func content(r *record.Report) ([]byte, error) {

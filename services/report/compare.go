@@ -21,6 +21,7 @@ const (
 	eyeNotMeasuredBeforeCode = "eye-not-measured-before"
 	otherModelCode           = "other-model"
 	otherCameraCode          = "other-camera"
+	otherFieldCode           = "other-field-angle"
 	otherGridCode            = "other-grid"
 	measureMissingCode       = "measure-missing"
 	errorNotKnownCode        = "error-not-known"
@@ -139,6 +140,10 @@ func fill(c *record.ReportComparison, img, reference *record.ReportImage, say fu
 		c.AbsentReason = &record.Note{Code: otherCameraCode, Text: fmt.Sprintf("The pictures are from different cameras (%s and %s), between which measures differ by more than their error.", cameraA, cameraB)}
 		return
 	}
+	if x, y := img.HorizontalFOVDeg, reference.HorizontalFOVDeg; x != nil && y != nil && math.Abs(*x-*y) > sameFieldDeg {
+		c.AbsentReason = &record.Note{Code: otherFieldCode, Text: fmt.Sprintf("The pictures show fields of %.0f° and %.0f°; lengths and widths are in parts of the field, and a narrower one shows thicker vessels.", *x, *y)}
+		return
+	}
 	if len(img.Warnings)+len(reference.Warnings) > 0 {
 		c.Warnings = append(c.Warnings, record.Note{Code: imageWarnedCode, Text: "There is a warning about at least one of the pictures, so that the difference may be greater than the errors say."})
 	}
@@ -148,6 +153,9 @@ func fill(c *record.ReportComparison, img, reference *record.ReportImage, say fu
 		}
 	}
 }
+
+// sameFieldDeg is by how much the field angles of two pictures may differ: cameras round them.
+const sameFieldDeg = 1
 
 // camera is manufacturer and model, as what errors depend on; "" if either is not known.
 func camera(img *record.ReportImage) string {

@@ -93,7 +93,12 @@ func TestNoVerdict(t *testing.T) {
 		"other model": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Sha256 = shaOf("other") }, code: otherModelCode},
 		"other name of the model": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Name = "w-net" },
 			code: otherModelCode},
-		"other camera":     {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Device.Model = "Cam 2" }, code: otherCameraCode},
+		"other camera": {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Device.Model = "Cam 2" }, code: otherCameraCode},
+		"other field": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.HorizontalFOVDeg = pointer(30.0) },
+			before: func(i *record.ReportImage) { i.HorizontalFOVDeg = pointer(45.0) }, code: otherFieldCode},
+		"same field": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.HorizontalFOVDeg = pointer(45.0) },
+			before: func(i *record.ReportImage) { i.HorizontalFOVDeg = pointer(44.5) }},
+		"field not told":   {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.HorizontalFOVDeg = pointer(45.0) }},
 		"unknown camera":   {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Device = nil }, warning: cameraUnknownCode},
 		"camera half told": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Device.Manufacturer = " " }, warning: cameraUnknownCode},
 		"warned":           {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Warnings = []record.Note{{Code: "x"}} }, warning: imageWarnedCode},
@@ -435,7 +440,10 @@ func TestManyVisitsCostOneRead(t *testing.T) {
 func TestNewProgramAloneIssuesNothing(t *testing.T) {
 	t.Parallel()
 	with := studyOf("2026-11-22", eyeImage("R", "1.1", density(.1, .03)))
-	with.Comparisons = compare(with, nil)
+	with.Comparisons, with.Images[0].HorizontalFOVDeg = compare(with, nil), pointer(45.0)
+	pending := func() *record.Report {
+		return studyOf("2026-11-22", record.ReportImage{Status: record.ImagePending, HorizontalFOVDeg: pointer(45.0)})
+	}
 	without := studyOf("2026-11-22", eyeImage("R", "1.1", density(.1, .03)))
 	other := studyOf("2026-11-22", eyeImage("R", "1.1", density(.2, .03)))
 	other.Comparisons = with.Comparisons
@@ -443,7 +451,7 @@ func TestNewProgramAloneIssuesNothing(t *testing.T) {
 		name string
 		a, b *record.Report
 		same bool
-	}{{"old and new", without, with, true}, {"new and old", with, without, false}, {"old and other", without, other, false}, {"new twice", with, with, true}} {
+	}{{"old and new", without, with, true}, {"new and old", with, without, false}, {"old and other", without, other, false}, {"new twice", with, with, true}, {"pending", pending(), pending(), true}} {
 		if same, err := sameContent(test.a, test.b); err != nil || same != test.same {
 			t.Errorf("%s: same %v, %v", test.name, same, err)
 		}
