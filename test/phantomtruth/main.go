@@ -13,6 +13,8 @@ import (
 	"log"
 	"os"
 	"os/signal"
+
+	"github.com/noctua-screening/noctua/pkg/vessel"
 )
 
 func main() {
@@ -49,8 +51,11 @@ func run(ctx context.Context, n int, seed uint64) (err error) {
 	}
 	fmt.Fprintln(os.Stderr)
 	fmt.Println("| measure | phantoms | mean drawn (deviation) | mean error | mean absolute error | correlation | largest error (seed) | interval holds |\n|---|---|---|---|---|---|---|---|")
-	for _, d := range fieldMeasures() {
+	for _, d := range vessel.Definitions() {
 		f := summarise(all[d.Name])
+		if f.n == 0 {
+			continue // in a unit that phantoms have no scale for
+		}
 		holds := "–"
 		if f.withInterval > 0 {
 			holds = fmt.Sprintf("%d of %d", f.within, f.withInterval)

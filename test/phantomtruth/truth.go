@@ -170,14 +170,3 @@ func summarise(pairs []pair) figures {
 	f.drawnSpread = math.Sqrt(dd / max(1, n-1))
 	return f
 }
-
-// fieldMeasures are the whole-field measures in the table's order.
-func fieldMeasures() []vessel.Definition {
-	var out []vessel.Definition
-	for _, d := range vessel.Definitions() {
-		if d.Region == vessel.RegionField {
-			out = append(out, d)
-		}
-	}
-	return out
-}
