@@ -23,6 +23,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/vessel"
+	"github.com/noctua-screening/noctua/schemas"
 	"github.com/noctua-screening/noctua/services/segment"
 	"github.com/noctua-screening/noctua/test/shared"
 )
@@ -166,7 +167,15 @@ func TestAnalyseRealPictures(t *testing.T) {
 			if d < .65 {
 				t.Errorf("Dice %.3f against the observer", d)
 			}
-			if _, err := record.Encode(record.ResultSchema, analysis.Result); err != nil {
+			raw, err := record.Encode(record.ResultSchema, analysis.Result)
+			if err != nil {
+				t.Fatal(err)
+			}
+			validator, err := schemas.Default()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := validator.Validate("measures.v1", raw); err != nil {
 				t.Error(err)
 			}
 			if len(analysis.Result.Measures) == 0 {
