@@ -1,8 +1,8 @@
 """The measures of the Go package ``pkg/vessel``, for fitting their errors; the product's numbers come from Go.
 
-Definitions are the same, but for the length density: Go takes it on the smoothed lines of a vessel graph, and this on the steps of
-scikit-image's skeleton (Zhang and Suen 1984), corrected for what steps are longer than a line. On the labels of CHASE_DB1 they
-differ by at most 2 %.
+Definitions are the same, but for the length density: Go takes it on the smoothed lines of a vessel graph, and this on
+the steps of scikit-image's skeleton (Zhang and Suen 1984), corrected for what steps are longer than a line. On the
+labels of CHASE_DB1 they differ by at most 2 %.
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ def test_measures_of_drawn_shapes():
     assert values[measures.AREA_DENSITY] == pytest.approx(10 / 256)
     y, x = np.mgrid[:256, :256] + 0.5
     ring = np.abs(np.hypot(x - 128, y - 128) - 90) <= 3  # a line in all directions
-    assert measures.measure(ring, fov, 256.0)[measures.LENGTH_DENSITY] == pytest.approx(2 * math.pi * 90 / 256, rel=0.02)
+    length = measures.measure(ring, fov, 256.0)[measures.LENGTH_DENSITY]
+    assert length == pytest.approx(2 * math.pi * 90 / 256, rel=0.02)
     assert measures.box_dimension(fov) == pytest.approx(2)
     assert measures.box_dimension(np.eye(256, dtype=bool)) == pytest.approx(1)
     assert measures.skeleton_length(np.eye(101, dtype=bool)) == pytest.approx(100 * math.sqrt(2))
