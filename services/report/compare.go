@@ -128,8 +128,9 @@ func change(r, previous *record.Report, img *record.ReportImage) record.ReportCo
 
 // fill compares the whole-field measures of two images, unless the images cannot be compared. say puts a verdict into words.
 func fill(c *record.ReportComparison, img, reference *record.ReportImage, say func(verdict record.Verdict, by, bound string) string) {
+	// The version too: with it come thresholds, errors, and definitions that changed (ADR 20).
 	a, b := img.Provenance.Model, reference.Provenance.Model
-	if a.Name != b.Name || a.Sha256 != b.Sha256 {
+	if a != b {
 		c.AbsentReason = &record.Note{Code: otherModelCode, Text: fmt.Sprintf("The pictures were measured by different models (%s and %s), which err differently.", a, b)}
 		return
 	}
