@@ -90,7 +90,7 @@ func TestNoVerdict(t *testing.T) {
 		"ungradable before":       {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Status = record.ImageUngradable }, code: eyeNotMeasuredBeforeCode},
 		"superseded before": {previous: "2026-03-04", date: "2026-11-22", before: func(i *record.ReportImage) { i.Notes = []record.Note{{Code: supersededCode}} },
 			code: eyeNotMeasuredBeforeCode},
-		"other model": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Sha256 = shaOf("other") }, code: otherModelCode},
+		"other model":   {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Sha256 = shaOf("other") }, code: otherModelCode},
 		"other version": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Version = "other" }, code: otherModelCode},
 		"other name of the model": {previous: "2026-03-04", date: "2026-11-22", now: func(i *record.ReportImage) { i.Provenance.Model.Name = "w-net" },
 			code: otherModelCode},
