@@ -47,8 +47,8 @@ type Source struct {
 	Laterality record.Laterality `json:"laterality,omitempty"`
 }
 
-// CodeNoReference is the code of files that no other object can refer to.
-const CodeNoReference = "reference-missing"
+// CodeNoteReference is the code of files that no other object can refer to.
+const CodeNoteReference = "reference-missing"
 
 // Referable tells why no other object can refer to the instance, or nil. Intake takes a file without a series, which archives
 // do not.
@@ -57,7 +57,7 @@ func (s *Source) Referable() error {
 		{"SOPClassUID", s.SOPClassUID}, {"SOPInstanceUID", s.SOPUID}, {"StudyInstanceUID", s.StudyUID}, {"SeriesInstanceUID", s.SeriesUID},
 	} {
 		if !validUID(uid.value) {
-			return invalid(CodeNoReference, "the file has no valid %s, so that no DICOM segmentation or structured report can refer to it", uid.name)
+			return invalid(CodeNoteReference, "the file has no valid %s, so that no DICOM segmentation or structured report can refer to it", uid.name)
 		}
 	}
 	return nil

@@ -192,7 +192,7 @@ func TestNoSeriesNoDICOMResults(t *testing.T) {
 	if len(files) != 4 || analysis.Result.Files.Seg != "" || analysis.Result.Files.Sr != "" || analysis.Result.Status != record.Measured {
 		t.Errorf("%d files, %+v", len(files), analysis.Result.Files)
 	}
-	if w := analysis.Result.Warnings; len(w) != 1 || w[0].Code != dicom.CodeNoReference {
+	if w := analysis.Result.Warnings; len(w) != 1 || w[0].Code != dicom.CodeNoteReference {
 		t.Errorf("warnings %+v", w)
 	}
 }
