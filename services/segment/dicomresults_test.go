@@ -112,7 +112,7 @@ func checkReport(t *testing.T, dump string, result *record.Result) {
 	t.Helper()
 	var want []string
 	decimal := func(v float64) string { return fmt.Sprintf("%.6g", v) }
-	for _, m := range result.Measures {
+	for _, m := range result.Everywhere() {
 		if m.Value == nil {
 			want = append(want, m.Display+" none")
 			continue

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/dicom"
@@ -80,8 +81,8 @@ func TestDepthsAndBurnedInNames(t *testing.T) {
 			}
 		}
 		for i, m := range images[sop].Measures {
-			if want := images[sop8].Measures[i]; m.Value == nil || *m.Value != *want.Value {
-				t.Errorf("%s of %s is %v, of the 8-bit original %v", m.Name, sop, m.Value, want.Value)
+			if want := images[sop8].Measures[i]; !reflect.DeepEqual(m, want) || i == 0 && m.Value == nil {
+				t.Errorf("%s of %s is %+v, of the 8-bit original %+v", m.Name, sop, m, want)
 			}
 		}
 	}
