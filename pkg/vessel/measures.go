@@ -121,8 +121,7 @@ func Measure(vessels, fov *raster.Mask, geometry Geometry) (*Measurement, error)
 			inside.Pix[i] = raster.Foreground
 		}
 	}
-	skeleton := Skeleton(inside)
-	m := &material{inside: inside, fov: fov, skeleton: skeleton, graph: NewGraph(inside, fov, skeleton), geometry: geometry}
+	m := &material{inside: inside, fov: fov, graph: orientationOf(inside).graph(inside, fov), geometry: geometry}
 	parts := m.parts()
 	if parts[0].fovPx == 0 {
 		empty := &Absence{ReasonEmptyField, "The field of view holds no pixel, so that nothing can be measured in it."}

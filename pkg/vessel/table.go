@@ -14,9 +14,9 @@ type entry struct {
 
 // material is what measures are taken from. The field of view is not empty.
 type material struct {
-	inside, fov, skeleton *raster.Mask // inside: vessels inside the field of view
-	graph                 *Graph
-	geometry              Geometry
+	inside, fov *raster.Mask // inside: vessels inside the field of view
+	graph       *Graph
+	geometry    Geometry
 }
 
 // Units of UCUM. perDiameter is percent of the diameter of the field of view, which is the unit of lengths where nothing better is
