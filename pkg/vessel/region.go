@@ -202,6 +202,9 @@ func (g *Geometry) InRegion(name string, x, y float64, width, height int) bool {
 	return name == RegionField
 }
 
+// Rings are the radii about the centre of the field, in its radii, at which the rings end.
+func Rings() []float64 { return []float64{innerRingTo, middleRingTo, 1} }
+
 // Zones are the radii about the middle of the disc, in disc diameters, at which the zones A, B and C begin and end.
 func Zones() []float64 { return []float64{zoneAFrom, zoneATo, zoneBTo, zoneCTo} }
 

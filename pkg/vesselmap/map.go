@@ -110,7 +110,7 @@ func (s *Subject) drawField(c *drawing.Canvas) {
 	x, y, r := s.middle()
 	c.Line(x-r, y, x+r, y, thinPx, faint)
 	c.Line(x, y-r, x, y+r, thinPx, faint)
-	for _, share := range []float64{1. / 3, 2. / 3, 1} {
+	for _, share := range vessel.Rings() {
 		c.Circle(x, y, share*r, thinPx, faint)
 	}
 }
@@ -121,14 +121,15 @@ func (s *Subject) drawDisc(c *drawing.Canvas) {
 	if d == nil {
 		return
 	}
-	for i, at := range vessel.Zones() {
+	zones := vessel.Zones()
+	for i, at := range zones {
 		width := thinPx
 		if i == 0 {
 			width = linePx
 		}
 		c.Circle(d.X, d.Y, at*d.DiameterPx, width, ink)
 		if i > 0 {
-			x, away := d.X, (at+vessel.Zones()[i-1])/2*d.DiameterPx
+			x, away := d.X, (at+zones[i-1])/2*d.DiameterPx
 			if x+away < float64(s.FOV.Width)-fontPx {
 				x += away
 			} else {

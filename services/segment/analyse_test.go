@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -367,6 +368,20 @@ func TestPredict(t *testing.T) {
 		}
 		cut := 0
 		for _, row := range segments[1:] {
+			// The ends, in pixels of the photograph, are no further apart than the centre line is long.
+			var n [6]float64
+			for i, column := range []int{1, 2, 4, 5, 7, 9} {
+				if row[column] == "" && column == 9 {
+					continue // too short to have a tortuosity
+				}
+				if n[i], err = strconv.ParseFloat(row[column], 64); err != nil {
+					t.Fatal(err)
+				}
+			}
+			chord := 100 * math.Hypot(n[2]-n[0], n[3]-n[1]) / (2 * result.FOV.Radius)
+			if n[0] < 0 || n[1] < 0 || n[0] > float64(result.Columns) || n[1] > float64(result.Rows) || chord > n[4]+.05 || n[5] > 0 && math.Abs(n[4]/n[5]-chord) > .05 {
+				t.Errorf("%s: a segment whose ends are %.3f %% apart: %v", p.Path, chord, row)
+			}
 			if row[len(row)-1] == "true" {
 				cut++
 			}
