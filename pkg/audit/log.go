@@ -1,13 +1,14 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,13 +18,20 @@ import (
 )
 
 const (
-	// numberDigits of an entry's key: enough for a billion reads.
+	// numberDigits of an object's key: enough for a billion entries.
 	numberDigits = 9
 	suffix       = ".json"
-	// maxEntryBytes bounds an entry that is read; Noctua's own are below 1 KB.
+	// maxEntryBytes bounds an entry; Noctua's own are below 2 KB.
 	maxEntryBytes = 64 << 10
-	// maxRaces is how many entries of other processes one may come behind; each costs two requests.
+	// maxTogether entries share an object.
+	maxTogether    = 200
+	maxObjectBytes = maxTogether * maxEntryBytes
+	// maxWaiting entries wait to be written. Each has a request that waits, so that this bounds what is asked for, not what is kept.
+	maxWaiting = 2000
+	// maxRaces is how many objects of other processes one may come behind; each costs two requests.
 	maxRaces = 100
+	// writeTimeout bounds the write of an object: it is not the request's alone whose turn it is.
+	writeTimeout = 30 * time.Second
 )
 
 // bucket is what a log uses of the object store.
@@ -35,56 +43,147 @@ type bucket interface {
 
 var _ bucket = (*blob.Store)(nil)
 
+// Head is where a log ends.
+type Head struct {
+	Number int    // of the last entry; 0: there is none
+	Sha256 string // of the last entry
+}
+
 // Log appends entries. It may be used by many goroutines at once, and by many processes on one bucket.
 type Log struct {
 	store bucket
 	name  string
 	clock func() time.Time
 
-	mu    sync.Mutex
-	found bool   // last and hash are known
-	last  int    // number of the last entry; 0: there is none
-	hash  string // its SHA-256
+	// turn is taken by the goroutine that writes what waits.
+	turn  chan struct{}
+	found bool // head is known; guarded by turn
+
+	mu      sync.Mutex
+	waiting []*waiter
+	head    Head
+}
+
+// waiter is an entry that waits to be written.
+type waiter struct {
+	entry record.Audit
+	done  chan error // gets one value
 }
 
 // New makes a log in the bucket of that name.
 func New(store bucket, name string, clock func() time.Time) *Log {
-	return &Log{store: store, name: name, clock: clock}
+	return &Log{store: store, name: name, clock: clock, turn: make(chan struct{}, 1)}
 }
 
-// Append writes an entry about agent and entity, and returns once the store has it.
+// Append writes an entry, and returns once the store has it. Of the entry, who, what and the outcome are the caller's; the rest is the log's.
 //
 // Faults: Transient audit-unavailable; Internal where the entry does not fit its schema.
-func (l *Log) Append(ctx context.Context, agent record.AuditAgent, entity record.AuditEntity) error {
+func (l *Log) Append(ctx context.Context, entry record.Audit) error {
+	entry.Schema, entry.RecordedAt, entry.Number, entry.PreviousSha256 = record.AuditSchema, l.clock().UTC(), 1, ""
+	// Looked at by itself, so that one that does not fit takes no other along.
+	if _, err := record.Encode(record.AuditSchema, entry); err != nil {
+		return err
+	}
+	w := &waiter{entry: entry, done: make(chan error, 1)}
+	if !l.enqueue(w) {
+		return unavailable(fmt.Errorf("%d entries wait already", maxWaiting))
+	}
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		l.forget(w)
+		return ctx.Err()
+	case l.turn <- struct{}{}:
+	}
+	defer func() { <-l.turn }()
+	for {
+		select {
+		case err := <-w.done: // by the one before, or in this turn
+			return err
+		default:
+		}
+		l.writeWaiting(ctx)
+	}
+}
+
+func (l *Log) enqueue(w *waiter) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.waiting) >= maxWaiting {
+		return false
+	}
+	l.waiting = append(l.waiting, w)
+	return true
+}
+
+// forget takes an entry back if nobody writes it yet: what it tells of is not shown.
+func (l *Log) forget(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *waiter) bool { return o == w })
+}
+
+// writeWaiting writes what waits as one object and tells those who wait. The caller has the turn.
+func (l *Log) writeWaiting(ctx context.Context) {
+	l.mu.Lock()
+	n := min(len(l.waiting), maxTogether)
+	batch := slices.Clone(l.waiting[:n])
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	l.mu.Unlock()
+	// The entries are those of other requests, too, which outlive this one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	err := l.write(ctx, batch)
+	for _, w := range batch {
+		w.done <- err
+	}
+}
+
+func (l *Log) write(ctx context.Context, batch []*waiter) error {
+	head := l.Head()
 	if !l.found {
-		if err := l.find(ctx); err != nil {
+		var err error
+		if head, err = Find(ctx, l.store, l.name); err != nil {
 			return unavailable(err)
 		}
+		l.found = true
 	}
-	entry := record.Audit{Schema: record.AuditSchema, RecordedAt: l.clock().UTC(), Action: record.AuditRead, Outcome: record.AuditSuccess, Agent: agent, Entity: entity}
 	for range maxRaces {
-		entry.Number, entry.PreviousSha256 = l.last+1, l.hash
-		raw, err := record.Encode(record.AuditSchema, entry)
+		raw, end, err := chain(head, batch)
 		if err != nil {
 			return err
 		}
-		key := keyOf(entry.Number)
+		key := keyOf(head.Number + 1)
 		err = l.store.PutBytes(ctx, l.name, key, raw, blob.PutOptions{ContentType: "application/json", IfNoneMatch: true})
 		if fault.Is(err, fault.Conflict) { // another process was faster, or the answer to an earlier try was lost
-			if raw, err = l.store.GetBytes(ctx, l.name, key, maxEntryBytes); err == nil {
-				l.last, l.hash = entry.Number, hashOf(raw)
+			if head, err = endOf(ctx, l.store, l.name, key); err == nil {
+				l.setHead(head)
 				continue
 			}
 		}
 		if err != nil {
 			return unavailable(err)
 		}
-		l.last, l.hash = entry.Number, hashOf(raw)
+		l.setHead(end)
 		return nil
 	}
-	return unavailable(fmt.Errorf("%d other entries came first", maxRaces))
+	return unavailable(fmt.Errorf("%d other objects came first", maxRaces))
+}
+
+// chain encodes entries as those that follow head, and tells where the log ends then.
+func chain(head Head, batch []*waiter) ([]byte, Head, error) {
+	var lines [][]byte
+	for _, w := range batch {
+		w.entry.Number, w.entry.PreviousSha256 = head.Number+1, head.Sha256
+		raw, err := record.Encode(record.AuditSchema, w.entry)
+		if err != nil {
+			return nil, Head{}, err
+		}
+		lines = append(lines, raw)
+		head = Head{Number: w.entry.Number, Sha256: hashOf(raw)}
+	}
+	return bytes.Join(lines, []byte("\n")), head, nil
 }
 
 func unavailable(err error) error {
@@ -94,41 +193,69 @@ func unavailable(err error) error {
 	return fault.Wrap(fault.Transient, "audit-unavailable", err, "this is not shown, because it cannot be recorded that you saw it; try again in a few seconds")
 }
 
-// find looks for the last entry, digit by digit: the store lists upwards only, and the log may be long.
-func (l *Log) find(ctx context.Context) error {
+// Head is where the log ended when this process last wrote or found it; zero before that.
+func (l *Log) Head() Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+// Waiting is how many entries wait for their turn.
+func (l *Log) Waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+func (l *Log) setHead(h Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head = h
+}
+
+// Find looks for the end of a log, digit by digit: the store lists upwards only, and the log may be long.
+func Find(ctx context.Context, store bucket, name string) (Head, error) {
 	prefix := ""
 	for len(prefix) < numberDigits {
 		digit := 9
 		for ; digit >= 0; digit-- {
-			any, err := l.any(ctx, prefix+strconv.Itoa(digit))
+			found, err := anyWith(ctx, store, name, prefix+strconv.Itoa(digit))
 			if err != nil {
-				return err
+				return Head{}, err
 			}
-			if any {
+			if found {
 				break
 			}
 		}
 		if digit < 0 { // the log is empty
-			l.found = true
-			return nil
+			return Head{}, nil
 		}
 		prefix += strconv.Itoa(digit)
 	}
 	number, err := strconv.Atoi(prefix)
 	if err != nil {
-		return fmt.Errorf("reading the number of the last entry: %w", err)
+		return Head{}, fmt.Errorf("reading the number of the last entry: %w", err)
 	}
-	raw, err := l.store.GetBytes(ctx, l.name, keyOf(number), maxEntryBytes)
-	if err != nil {
-		return fmt.Errorf("reading the last entry of the audit log: %w", err)
-	}
-	l.found, l.last, l.hash = true, number, hashOf(raw)
-	return nil
+	return endOf(ctx, store, name, keyOf(number))
 }
 
-// any tells whether there is a key with a prefix.
-func (l *Log) any(ctx context.Context, prefix string) (bool, error) {
-	for _, err := range l.store.List(ctx, l.name, prefix) {
+// endOf is the last entry of an object.
+func endOf(ctx context.Context, store bucket, name, key string) (Head, error) {
+	raw, err := store.GetBytes(ctx, name, key, maxObjectBytes)
+	if err != nil {
+		return Head{}, fmt.Errorf("reading the last entry of the audit log: %w", err)
+	}
+	last := raw[bytes.LastIndexByte(raw, '\n')+1:]
+	entry, err := record.Decode[record.Audit](record.AuditSchema, last)
+	if err != nil {
+		return Head{}, fault.Wrap(fault.Invalid, CodeBroken, err, "the audit log's object %s cannot be read", key)
+	}
+	return Head{Number: entry.Number, Sha256: hashOf(last)}, nil
+}
+
+// anyWith tells whether there is a key with a prefix.
+func anyWith(ctx context.Context, store bucket, name, prefix string) (bool, error) {
+	for _, err := range store.List(ctx, name, prefix) {
 		if err != nil {
 			return false, fmt.Errorf("listing the audit log: %w", err)
 		}
@@ -142,48 +269,4 @@ func keyOf(number int) string { return fmt.Sprintf("%0*d%s", numberDigits, numbe
 func hashOf(raw []byte) string {
 	digest := sha256.Sum256(raw)
 	return hex.EncodeToString(digest[:])
-}
-
-// Check reads the whole log and hands every entry to each, the first one first. Entries at the beginning may have been removed when
-// their time was over.
-//
-// Faults: Invalid audit-broken where an entry was changed, is missing, or is none; those of the store; what each returns.
-func Check(ctx context.Context, store bucket, name string, each func(record.Audit) error) error {
-	previous, hash := 0, ""
-	for info, err := range store.List(ctx, name, "") {
-		if err != nil {
-			return fmt.Errorf("listing the audit log: %w", err)
-		}
-		number, err := strconv.Atoi(strings.TrimSuffix(info.Key, suffix))
-		if err != nil || number < 1 || keyOf(number) != info.Key {
-			return broken(info.Key, "is no entry")
-		}
-		raw, err := store.GetBytes(ctx, name, info.Key, maxEntryBytes)
-		if err != nil {
-			return fmt.Errorf("reading the audit log: %w", err)
-		}
-		entry, err := record.Decode[record.Audit](record.AuditSchema, raw)
-		switch {
-		case err != nil:
-			return fault.Wrap(fault.Invalid, CodeBroken, err, "the audit log's entry %s cannot be read", info.Key)
-		case previous > 0 && number != previous+1:
-			return broken(info.Key, fmt.Sprintf("follows the entry %d: those between are missing", previous))
-		case entry.Number != number:
-			return broken(info.Key, fmt.Sprintf("says that it is the entry %d", entry.Number))
-		case (previous > 0 || number == 1) && entry.PreviousSha256 != hash:
-			return broken(info.Key, "does not fit the one before: one of them was changed")
-		}
-		previous, hash = number, hashOf(raw)
-		if err := each(*entry); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// CodeBroken is the code of a log that somebody other than Noctua changed.
-const CodeBroken = "audit-broken"
-
-func broken(key, how string) error {
-	return fault.New(fault.Invalid, CodeBroken, "the audit log's entry %s %s; an engineer should look at the audit bucket and at its copies", key, how)
 }

@@ -19,11 +19,12 @@ type AcquisitionDevice struct {
 	Software string `json:"software,omitempty,omitzero"`
 }
 
-// Who read which data of patients, and when: one entry of the audit log. Never
-// changed. It has what a FHIR AuditEvent (IHE BALP) needs, and no data of a
-// patient.
+// Who read which data of patients or did what, and when: one entry of the audit
+// log. Never changed. It has what a FHIR AuditEvent (IHE BALP) needs, and no data
+// of a patient.
 type Audit struct {
-	// AuditEvent.action R.
+	// AuditEvent.action C, R, U, E; login and logout are E. login: somebody signed
+	// in; update: somebody decided; execute: somebody asked for something to be sent.
 	Action string `json:"action"`
 
 	// Who. AuditEvent.agent.
@@ -35,8 +36,8 @@ type Audit struct {
 	// Number of the entry in the log, from 1, without gaps.
 	Number int `json:"number"`
 
-	// AuditEvent.outcome 0. It is recorded before anything is shown; what cannot be
-	// recorded is not shown.
+	// AuditEvent.outcome 0 or 4. Success is recorded before anything is shown or
+	// done; what cannot be recorded is not.
 	Outcome string `json:"outcome"`
 
 	// SHA-256 of the entry before this one, so that a change of the log shows; empty
@@ -55,26 +56,61 @@ type AuditAgent struct {
 	// IP address of the connection; a proxy's where there is one.
 	Address string `json:"address"`
 
+	// Name of the token, or client or subject of the JWT; of a session, of what it
+	// was opened with.
+	Name string `json:"name,omitempty,omitzero"`
+
 	// Of a session: the first digits of the SHA-256 of its secret, so that the reads
 	// after one sign-in can be told from others.
 	Session string `json:"session,omitempty,omitzero"`
 
-	// token: a program with the token of the service; session: a person who signed in
-	// with it.
+	// token: a token of Noctua's; session: a person who signed in; jwt: a token of
+	// the site's OpenID Connect server; none: nobody that Noctua knows.
 	Via string `json:"via"`
 }
 
 // What. AuditEvent.entity.
 type AuditEntity struct {
-	// Of a list: how many files it showed.
+	// The clinic whose data it is, where it is of one.
+	Clinic string `json:"clinic,omitempty,omitzero"`
+
+	// Of a request that was denied: why; of a decision: which.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// Of a list or search: how many it showed; of an upload: how many addresses.
 	Files int `json:"files,omitempty,omitzero"`
 
 	// quarantine-list: a list of files in quarantine with their patients;
-	// quarantine-file: what is known of one; quarantine-picture: its picture.
+	// quarantine-file: what is known of one; quarantine-picture: its picture;
+	// report-list, report, patient-list, patient: of the API and the pages; picture:
+	// a photograph or what was made of it; resource, search: of FHIR; decision: about
+	// a file in quarantine; export: results to archives; upload: addresses for it;
+	// session: signing in and out; tokens: the file of tokens was changed; audit-log:
+	// this log; request: something that was denied.
 	Kind string `json:"kind"`
 
-	// Of a file or picture: key of the quarantined bytes in the quarantine bucket.
+	// Of tokens: the names of those that are there now, with commas between them, as
+	// far as they fit.
+	Names string `json:"names,omitempty,omitzero"`
+
+	// Of a request that was denied: how many others were denied since the entry of
+	// the one before, and are not recorded by themselves.
+	Omitted int `json:"omitted,omitempty,omitzero"`
+
+	// The patient, by the key that stands for them.
+	PatientKey string `json:"patient_key,omitempty,omitzero"`
+
+	// Of a file, picture or decision: key of the quarantined bytes in the quarantine
+	// bucket.
 	QuarantineKey string `json:"quarantine_key,omitempty,omitzero"`
+
+	// Of a resource: its type and id, e.g. DiagnosticReport/0123; of a search its
+	// type; of a report or picture: its id or key.
+	Resource string `json:"resource,omitempty,omitzero"`
+
+	// Of a request that was denied: the pattern of its address, which has no data of
+	// a patient.
+	Route string `json:"route,omitempty,omitzero"`
 }
 
 type ClassMask struct {

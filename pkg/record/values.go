@@ -99,15 +99,33 @@ const (
 
 // What the audit log tells apart.
 const (
+	AuditCreate  = "create"
 	AuditRead    = "read"
-	AuditSuccess = "success"
+	AuditUpdate  = "update"
+	AuditExecute = "execute"
+	AuditLogin   = "login"
+	AuditLogout  = "logout"
 
-	AgentToken   = "token"
-	AgentSession = "session"
+	AuditSuccess = "success"
+	AuditDenied  = "denied"
 
 	EntityQuarantineList    = "quarantine-list"
 	EntityQuarantineFile    = "quarantine-file"
 	EntityQuarantinePicture = "quarantine-picture"
+	EntityReportList        = "report-list"
+	EntityReport            = "report"
+	EntityPatientList       = "patient-list"
+	EntityPatient           = "patient"
+	EntityPicture           = "picture"
+	EntityResource          = "resource"
+	EntitySearch            = "search"
+	EntityDecision          = "decision"
+	EntityExport            = "export"
+	EntityUpload            = "upload"
+	EntitySession           = "session"
+	EntityTokens            = "tokens"
+	EntityAuditLog          = "audit-log"
+	EntityRequest           = "request"
 )
 
 // Names of the documents: the value of their `schema` field.

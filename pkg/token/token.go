@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/noctua-screening/noctua/pkg/event"
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
@@ -26,8 +26,6 @@ const (
 	// maxTokens in a file, and maxFileBytes of one: every request may read it.
 	maxTokens    = 1000
 	maxFileBytes = 1 << 20
-
-	uploadScope = "upload"
 )
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
@@ -35,16 +33,14 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 // Entry is one token as its file knows it.
 type Entry struct {
 	Name      string    `json:"name"`
-	Scope     string    `json:"scope"` // upload or upload:<clinic>
+	Scope     string    `json:"scope"` // as access.ParseAll reads it
 	SHA256    string    `json:"sha256"`
 	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
 }
 
-// Grant is what a token allows: to upload.
-type Grant struct {
-	Name   string // of the token
-	Clinic string // the only one that it may upload for; "": any, which the sender must then name
-}
+// Expired tells whether the token's time is over.
+func (e Entry) Expired(at time.Time) bool { return !e.ExpiresAt.IsZero() && !at.Before(e.ExpiresAt) }
 
 // file is the document.
 type file struct {
@@ -86,7 +82,7 @@ func decode(raw []byte) ([]Entry, error) {
 	}
 	names := map[string]bool{}
 	for n, e := range doc.Tokens {
-		if _, err := e.grant(); err != nil || !namePattern.MatchString(e.Name) || names[e.Name] {
+		if _, err := access.ParseAll(e.Scope); err != nil || !namePattern.MatchString(e.Name) || names[e.Name] {
 			return nil, damaged("has no usable name or scope for token %d", n+1)
 		}
 		if sum, err := hex.DecodeString(e.SHA256); err != nil || len(sum) != sha256.Size {
@@ -100,19 +96,32 @@ func decode(raw []byte) ([]Entry, error) {
 // Encode is the document that Read reads.
 func Encode(entries []Entry) any { return file{Tokens: append([]Entry{}, entries...)} }
 
-// New makes a token and the entry for it. The token is nowhere else.
-func New(name, scope string, now time.Time) (secret string, e Entry, err error) {
+// New makes a token and the entry for it. The token is nowhere else. It works for life; 0: for ever.
+//
+// Faults: Invalid token-name-invalid, token-scope-invalid, token-life-invalid.
+func New(name, scope string, life time.Duration, now time.Time) (secret string, e Entry, err error) {
 	if !namePattern.MatchString(name) {
 		return "", Entry{}, fault.New(fault.Invalid, "token-name-invalid", "the name of a token should be 1 to 64 letters, digits, dots, - and _, e.g. pacs-north")
 	}
-	e = Entry{Name: name, Scope: scope, CreatedAt: now.UTC().Truncate(time.Second)}
-	if _, err := e.grant(); err != nil {
+	grants, err := access.ParseAll(scope)
+	if err != nil {
 		return "", Entry{}, err
+	}
+	var words []string
+	for _, g := range grants {
+		words = append(words, g.String())
+	}
+	e = Entry{Name: name, Scope: strings.Join(words, " "), CreatedAt: now.UTC().Truncate(time.Second)}
+	switch {
+	case life < 0 || life > 0 && life < time.Second:
+		return "", Entry{}, fault.New(fault.Invalid, "token-life-invalid", "a token should work for at least a second, e.g. 2160h for 90 days; 0 is for ever")
+	case life > 0:
+		e.ExpiresAt = e.CreatedAt.Add(life)
 	}
 	raw := make([]byte, secretBytes)
 	rand.Read(raw) // never fails: it ends the program rather than return weak bytes
 	secret = hex.EncodeToString(raw)
-	e.SHA256 = hash(secret)
+	e.SHA256 = Hash(secret)
 	return secret, e, nil
 }
 
@@ -136,31 +145,32 @@ func Remove(entries []Entry, name string) ([]Entry, error) {
 	return left, nil
 }
 
-// Find tells what the token allows that a sender shows; false if nobody has it.
-func Find(entries []Entry, shown string) (Grant, bool) {
-	sum := hash(shown)
-	var found Grant
-	ok := false
+// Find tells whose token a sender shows; false if nobody has it, or its time is over.
+func Find(entries []Entry, shown string, at time.Time) (Entry, bool) {
+	return FindHash(entries, Hash(shown), at)
+}
+
+// FindHash is Find for a token of which the hash is known.
+func FindHash(entries []Entry, sum string, at time.Time) (found Entry, ok bool) {
 	for _, e := range entries { // all of them, so that the time tells nothing
-		if subtle.ConstantTimeCompare([]byte(sum), []byte(strings.ToLower(e.SHA256))) == 1 {
-			if grant, err := e.grant(); err == nil {
-				found, ok = grant, true
-			}
+		if subtle.ConstantTimeCompare([]byte(sum), []byte(strings.ToLower(e.SHA256))) == 1 && !e.Expired(at) {
+			found, ok = e, true
 		}
 	}
 	return found, ok
 }
 
-// grant reads the scope.
-func (e Entry) grant() (Grant, error) {
-	what, clinic, limited := strings.Cut(e.Scope, ":")
-	if what != uploadScope || limited && !event.ValidClinic(clinic) {
-		return Grant{}, fault.New(fault.Invalid, "token-scope-invalid", "the scope should be upload:CLINIC, or upload for any clinic; a clinic is 1 to 64 letters, digits, - and _")
+// Principal is who has the token, and what they may do.
+func (e Entry) Principal() access.Principal {
+	grants, err := access.ParseAll(e.Scope)
+	if err != nil {
+		grants = nil // an entry that was not read by Read allows nothing
 	}
-	return Grant{Name: e.Name, Clinic: clinic}, nil
+	return access.Principal{Name: e.Name, Via: access.ViaToken, Grants: grants}
 }
 
-func hash(secret string) string {
+// Hash is what a file holds of a token: its SHA-256 in hexadecimal digits.
+func Hash(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }

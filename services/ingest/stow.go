@@ -18,11 +18,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
-	"github.com/noctua-screening/noctua/pkg/token"
 )
 
 // StowDeps are what the STOW-RS door works with; all are required.
@@ -32,7 +32,7 @@ type StowDeps struct {
 	Listener net.Listener
 	// Authorize tells what the token allows that a sender shows; false for one that nobody has. An error means that it cannot be
 	// told now.
-	Authorize func(shown string) (token.Grant, bool, error)
+	Authorize func(ctx context.Context, shown string) (access.Principal, bool, error)
 	Logger    *slog.Logger
 	Clock     func() time.Time
 }
@@ -254,11 +254,11 @@ func (s *Stow) serve(w http.ResponseWriter, r *http.Request, taking, reading con
 
 // begin decides by what precedes the body, and takes a place for the upload, which must be left.
 func (s *Stow) begin(r *http.Request) (*upload, string, *stowError) {
-	grant, refused := s.authorize(r)
+	sender, refused := s.authorize(r)
 	if refused != nil {
 		return nil, "", refused
 	}
-	clinic, refused := clinicFor(grant, r.Header.Values(ClinicHeader))
+	clinic, refused := clinicFor(sender, r.Header.Values(ClinicHeader))
 	if refused != nil {
 		return nil, "", refused
 	}
@@ -286,37 +286,40 @@ func (s *Stow) begin(r *http.Request) (*upload, string, *stowError) {
 	if err != nil || !s.enter(clinic) {
 		return nil, "", &stowError{status: http.StatusServiceUnavailable, code: "uploads-too-many", text: "too many uploads are under way, altogether or of this clinic; try again later", cause: err}
 	}
-	logger := s.deps.Logger.With("from", r.RemoteAddr, "token", grant.Name, "clinic", clinic, "batch", batch)
+	logger := s.deps.Logger.With("from", r.RemoteAddr, "token", sender.Name, "clinic", clinic, "batch", batch)
 	return &upload{stow: s, clinic: clinic, batch: batch, study: study, started: s.deps.Clock(), logger: logger}, boundary, nil
 }
 
 // authorize finds what the request's token allows.
-func (s *Stow) authorize(r *http.Request) (token.Grant, *stowError) {
+func (s *Stow) authorize(r *http.Request) (access.Principal, *stowError) {
 	missing := &stowError{status: http.StatusUnauthorized, code: "token-missing", text: "this needs a token that may upload, as `Authorization: Bearer …`; noctua token create makes one"}
 	scheme, shown, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if shown = strings.TrimSpace(shown); !ok || !strings.EqualFold(scheme, "Bearer") || shown == "" {
-		return token.Grant{}, missing
+		return access.Principal{}, missing
 	}
-	grant, ok, err := s.deps.Authorize(shown)
+	sender, ok, err := s.deps.Authorize(r.Context(), shown)
 	if err != nil {
-		return token.Grant{}, &stowError{status: http.StatusServiceUnavailable, code: "tokens-unavailable", text: "tokens cannot be checked now; Noctua's log says why", cause: err}
+		return access.Principal{}, &stowError{status: http.StatusServiceUnavailable, code: "tokens-unavailable", text: "tokens cannot be checked now; Noctua's log says why", cause: err}
 	}
 	if !ok {
-		return token.Grant{}, missing
+		return access.Principal{}, missing
 	}
-	return grant, nil
+	return sender, nil
 }
 
-// clinicFor is the clinic of an upload: the token's, or the one that the sender names.
-func clinicFor(grant token.Grant, named []string) (string, *stowError) {
+// clinicFor is the clinic of an upload: the only one that the sender may upload for, or the one that it names.
+func clinicFor(sender access.Principal, named []string) (string, *stowError) {
+	clinics := sender.Clinics(access.Upload, access.AllResources)
 	switch {
+	case clinics.None():
+		return "", &stowError{status: http.StatusForbidden, code: "upload-forbidden", text: "this token may not upload; noctua token create makes one that may"}
 	case len(named) > 1 || len(named) == 1 && !event.ValidClinic(named[0]):
 		return "", &stowError{status: http.StatusBadRequest, code: "clinic-invalid", text: "the header " + ClinicHeader + " should name one clinic: 1 to 64 letters, digits, - or _, beginning with a letter or digit"}
-	case len(named) == 0 && grant.Clinic == "":
-		return "", &stowError{status: http.StatusBadRequest, code: "clinic-missing", text: "this token may upload for any clinic; say which in the header " + ClinicHeader}
+	case len(named) == 0 && len(clinics.Names()) == 1:
+		return clinics.Names()[0], nil
 	case len(named) == 0:
-		return grant.Clinic, nil
-	case grant.Clinic != "" && grant.Clinic != named[0]:
+		return "", &stowError{status: http.StatusBadRequest, code: "clinic-missing", text: "this token may upload for several clinics; say which in the header " + ClinicHeader}
+	case !clinics.Has(named[0]):
 		return "", &stowError{status: http.StatusForbidden, code: "clinic-forbidden", text: "this token may not upload for the clinic that the header " + ClinicHeader + " names"}
 	}
 	return named[0], nil

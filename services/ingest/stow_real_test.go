@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/dicom"
-	"github.com/noctua-screening/noctua/pkg/token"
 	"github.com/noctua-screening/noctua/services/ingest"
 )
 
@@ -31,8 +31,8 @@ func (s *site) stow() string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	authorize := func(shown string) (token.Grant, bool, error) {
-		return token.Grant{Name: "pacs", Clinic: "north"}, shown == pacsToken, nil
+	authorize := func(_ context.Context, shown string) (access.Principal, bool, error) {
+		return access.Principal{Name: "pacs", Grants: []access.Grant{{Scope: access.Upload, Clinic: "north"}}}, shown == pacsToken, nil
 	}
 	door, err := ingest.NewStow(ingest.StowDeps{Blob: s.store, Listener: listener, Authorize: authorize, Logger: slog.New(slog.DiscardHandler), Clock: time.Now},
 		ingest.StowConfig{SpoolDir: s.t.TempDir()})

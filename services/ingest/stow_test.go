@@ -23,11 +23,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/fault"
-	"github.com/noctua-screening/noctua/pkg/token"
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
@@ -36,18 +36,21 @@ const (
 	northToken  = "token-of-a-sender-in-the-north"
 	anyToken    = "token-of-an-archive"
 	brokenToken = "token-that-cannot-be-checked"
+	readerToken = "token-of-a-reader"
 )
 
-func authorizeTest(shown string) (token.Grant, bool, error) {
+func authorizeTest(_ context.Context, shown string) (access.Principal, bool, error) {
 	switch shown {
 	case northToken:
-		return token.Grant{Name: "pacs", Clinic: "north"}, true, nil
+		return access.Principal{Name: "pacs", Grants: []access.Grant{{Scope: access.Upload, Clinic: "north"}}}, true, nil
 	case anyToken:
-		return token.Grant{Name: "archive"}, true, nil
+		return access.Principal{Name: "archive", Grants: []access.Grant{{Scope: access.Upload}}}, true, nil
+	case readerToken:
+		return access.Principal{Name: "ehr", Grants: []access.Grant{{Scope: access.Read}}}, true, nil
 	case brokenToken:
-		return token.Grant{}, false, fault.New(fault.Transient, "tokens-unreadable", "broken on purpose")
+		return access.Principal{}, false, fault.New(fault.Transient, "tokens-unreadable", "broken on purpose")
 	}
-	return token.Grant{}, false, nil
+	return access.Principal{}, false, nil
 }
 
 // stowing is a STOW-RS door that runs.
@@ -280,6 +283,7 @@ func TestStowRefuses(t *testing.T) {
 		"an unknown token":             {"", sound, []string{"Authorization", "Bearer " + northToken + "0"}, 401, "token-missing"},
 		"tokens that cannot be read":   {"", sound, []string{"Authorization", "Bearer " + brokenToken}, 503, "tokens-unavailable"},
 		"another clinic":               {"", sound, []string{ClinicHeader, "south"}, 403, "clinic-forbidden"},
+		"a token for reading":          {"", sound, []string{"Authorization", "Bearer " + readerToken}, 403, "upload-forbidden"},
 		"no clinic":                    {"", sound, []string{"Authorization", "Bearer " + anyToken}, 400, "clinic-missing"},
 		"a clinic that is none":        {"", sound, []string{"Authorization", "Bearer " + anyToken, ClinicHeader, "../north"}, 400, "clinic-invalid"},
 		"its clinic spelt wrongly":     {"", sound, []string{ClinicHeader, "nor/th"}, 400, "clinic-invalid"},

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -38,10 +39,11 @@ func (s *Service) apiStatus(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	status, err := s.Status(r.Context(), since)
+	t, err := s.tally(r.Context(), askerOf(r.Context()).clinics, since)
 	if err != nil {
 		return err
 	}
+	status := t.Status
 	status.Since = since
 	s.writeJSON(w, http.StatusOK, "application/json", status)
 	return nil
@@ -109,7 +111,7 @@ func (s *Service) apiReports(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	query := store.ReportQuery{Issued: []store.Span{{From: from, To: to}}, Sort: store.SortIssued, Limit: limit + 1}
+	query := store.ReportQuery{Clinics: clinicsOf(r.Context()), Issued: []store.Span{{From: from, To: to}}, Sort: store.SortIssued, Limit: limit + 1}
 	if err := s.resume(r, &query, q.Get("cursor")); err != nil {
 		return err
 	}
@@ -140,8 +142,28 @@ func (s *Service) apiReports(w http.ResponseWriter, r *http.Request) error {
 		line.Name, line.Counts = doc.Patient.Name, &doc.Counts
 		out.Reports = append(out.Reports, line)
 	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityReportList, Files: len(out.Reports)}); err != nil {
+		return err
+	}
 	s.writeJSON(w, http.StatusOK, "application/json", out)
 	return nil
+}
+
+// visibleReport is a version of a report (0: the newest) that whoever asks may see. One that they may not see is not there.
+func (s *Service) visibleReport(ctx context.Context, id string, version int) (store.Report, error) {
+	found, err := s.deps.Store.Newest(ctx, id)
+	if version > 0 {
+		found, err = s.deps.Store.Version(ctx, id, version)
+	}
+	if err == nil && !askerOf(ctx).clinics.Has(found.Clinic) {
+		return store.Report{}, fault.New(fault.NotFound, "not-indexed", "there is no such report")
+	}
+	return found, err
+}
+
+// reportEntity is a report, or what is made of one, in the audit log.
+func reportEntity(kind string, v store.Report, resource string) record.AuditEntity {
+	return record.AuditEntity{Kind: kind, Resource: resource, PatientKey: v.PatientKey, Clinic: v.Clinic}
 }
 
 // apiReport answers GET /api/reports/{id}[?version=]: report.json as it lies in the bucket.
@@ -150,10 +172,7 @@ func (s *Service) apiReport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.deps.Store.Newest(r.Context(), r.PathValue("id"))
-	if version > 0 {
-		found, err = s.deps.Store.Version(r.Context(), r.PathValue("id"), version)
-	}
+	found, err := s.visibleReport(r.Context(), r.PathValue("id"), version)
 	if err != nil {
 		return err
 	}
@@ -162,6 +181,9 @@ func (s *Service) apiReport(w http.ResponseWriter, r *http.Request) error {
 	}
 	raw, err := s.rawDocument(r.Context(), found)
 	if err != nil {
+		return err
+	}
+	if err := s.audited(r, reportEntity(record.EntityReport, found, found.ReportID)); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -193,7 +215,7 @@ func (s *Service) apiQuarantine(w http.ResponseWriter, r *http.Request) error {
 	case !quarantine.ValidState(state):
 		return fault.New(fault.Invalid, "state-invalid", "state should be open, releasing, released, discarded or all")
 	}
-	found, total, err := s.deps.Store.FindRejected(r.Context(), state, since, limit, offset)
+	found, total, err := s.deps.Store.FindRejected(r.Context(), clinicsOf(r.Context()), state, since, limit, offset)
 	if err != nil {
 		return err
 	}
@@ -242,6 +264,9 @@ func (s *Service) apiUploads(w http.ResponseWriter, r *http.Request) error {
 	if !event.ValidClinic(req.Clinic) {
 		return fault.New(fault.Invalid, "clinic-invalid", "the clinic should be 1 to 64 letters, digits, - or _, beginning with a letter or digit")
 	}
+	if err := s.ofClinic(r, req.Clinic); err != nil {
+		return err
+	}
 	if len(req.Names) == 0 || len(req.Names) > maxUploads {
 		return fault.New(fault.Invalid, "names-invalid", "names should hold 1 to %d names; ask again for more", maxUploads)
 	}
@@ -264,6 +289,9 @@ func (s *Service) apiUploads(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		answer.Uploads = append(answer.Uploads, upload{Name: name, Key: key, URL: address})
+	}
+	if err := s.auditedAs(r, record.AuditCreate, record.AuditEntity{Kind: record.EntityUpload, Clinic: req.Clinic, Files: len(answer.Uploads)}); err != nil {
+		return err
 	}
 	s.writeJSON(w, http.StatusOK, "application/json", answer)
 	return nil

@@ -385,12 +385,12 @@ func TestRunStops(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	good := Config{Token: testToken}.WithDefaults()
+	good := Config{}.WithDefaults()
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*Config){
-		"short token": func(c *Config) { c.Token = "short" }, "address": func(c *Config) { c.Listen = "nowhere" },
+		"rate": func(c *Config) { c.RequestsPerSecond = -1 }, "address": func(c *Config) { c.Listen = "nowhere" },
 		"quiet": func(c *Config) { c.QuietPeriod = -1 }, "issuers": func(c *Config) { c.Issuers = -1 },
 	} {
 		bad := good

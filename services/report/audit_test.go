@@ -12,15 +12,19 @@ import (
 	"github.com/noctua-screening/noctua/pkg/audit"
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/token"
 )
 
-// readings are the entries of the audit log, which is whole.
+// readings are the entries of the audit log, which is whole, but for what was denied.
 func (k *kit) readings() (all []record.Audit) {
 	k.t.Helper()
-	k.must(audit.Check(k.t.Context(), k.blob, k.blob.Buckets().Audit, func(e record.Audit) error {
-		all = append(all, e)
+	_, err := audit.Check(k.t.Context(), k.blob, k.blob.Buckets().Audit, nil, func(e record.Audit) error {
+		if e.Outcome == record.AuditSuccess {
+			all = append(all, e)
+		}
 		return nil
-	}))
+	})
+	k.must(err)
 	return all
 }
 
@@ -50,7 +54,7 @@ func TestReadingQuarantineIsRecorded(t *testing.T) {
 	var got []record.AuditEntity
 	for _, e := range k.readings() {
 		got = append(got, e.Entity)
-		if e.Agent != (record.AuditAgent{Via: record.AgentToken, Address: "192.0.2.1"}) || !e.RecordedAt.Equal(k.now()) {
+		if e.Agent != (record.AuditAgent{Via: "token", Name: token.OperatorName, Address: "192.0.2.1"}) || !e.RecordedAt.Equal(k.now()) {
 			t.Errorf("entry %+v", e)
 		}
 	}
@@ -102,13 +106,13 @@ func TestSessionsAreToldApart(t *testing.T) {
 			t.Fatalf("%d", w.Code)
 		}
 	}
-	one, two := k.sessions.start(), k.sessions.start()
+	one, two := k.sessions.start(token.Hash(testToken)), k.sessions.start(token.Hash(testToken))
 	ask(one, "")
 	ask(two, "")
 	ask(one, "Basic x") // no token
 	ask(one, "Bearer "+testToken)
 	all := k.readings()
-	if len(all) != 4 || all[0].Agent.Session == "" || all[0].Agent.Session == all[1].Agent.Session || all[2].Agent != all[0].Agent || all[3].Agent.Via != record.AgentToken || all[3].Agent.Session != "" {
+	if len(all) != 4 || all[0].Agent.Session == "" || all[0].Agent.Session == all[1].Agent.Session || all[2].Agent != all[0].Agent || all[3].Agent.Via != "token" || all[3].Agent.Session != "" {
 		t.Errorf("entries %+v", all)
 	}
 	if strings.Contains(one, all[0].Agent.Session) {

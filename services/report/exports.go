@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/export"
 )
 
@@ -17,6 +18,9 @@ func (s *Service) apiExports(w http.ResponseWriter, r *http.Request) error {
 	if s.deps.Exports == nil {
 		return fault.New(fault.NotFound, "archive-unknown", "no archive is configured that results are sent to; see --export-dicom")
 	}
+	if err := s.everyClinic(r, "sending results to archives"); err != nil {
+		return err
+	}
 	q := r.URL.Query()
 	request := export.Request{Archive: q.Get("archive"), Again: q.Get("again") == "true"}
 	if again := q.Get("again"); again != "" && again != "true" && again != "false" {
@@ -27,6 +31,9 @@ func (s *Service) apiExports(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if request.Until, err = s.timeParam(q, "until", true); err != nil {
+		return err
+	}
+	if err := s.auditedAs(r, record.AuditExecute, record.AuditEntity{Kind: record.EntityExport}); err != nil {
 		return err
 	}
 	// Where the deadline cannot be set, the answer may not arrive; what was asked for until then is in the stream.

@@ -62,7 +62,7 @@ const nothing = "\x01"
 // reportQuery reads the search parameters that reports and observations share.
 func (s *Service) reportQuery(r *http.Request) (store.ReportQuery, error) {
 	q := r.URL.Query()
-	var out store.ReportQuery
+	out := store.ReportQuery{Clinics: clinicsOf(r.Context())}
 	for _, name := range []string{"patient", "subject"} {
 		for _, given := range q[name] {
 			keys := patientKeys(given)

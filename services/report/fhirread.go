@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
 
@@ -25,7 +25,7 @@ func isFHIR(r *http.Request) bool {
 func (s *Service) failFHIR(w http.ResponseWriter, status int, text string) {
 	code := map[int]string{
 		http.StatusUnauthorized: "login", http.StatusNotFound: "not-found", http.StatusBadRequest: "invalid",
-		http.StatusMethodNotAllowed: "not-supported", http.StatusServiceUnavailable: "transient", http.StatusForbidden: "forbidden",
+		http.StatusMethodNotAllowed: "not-supported", http.StatusServiceUnavailable: "transient", http.StatusForbidden: "forbidden", http.StatusTooManyRequests: "throttled",
 	}[status]
 	if code == "" {
 		code = "exception"
@@ -57,7 +57,7 @@ func (s *Service) fhirCodeSystem(w http.ResponseWriter, _ *http.Request) error {
 
 // readSet reads the newest version of a report as resources.
 func (s *Service) readSet(r *http.Request, id string) (fhir.Set, store.Report, error) {
-	found, err := s.deps.Store.Newest(r.Context(), id)
+	found, err := s.visibleReport(r.Context(), id, 0)
 	if err != nil {
 		return fhir.Set{}, found, err
 	}
@@ -73,9 +73,12 @@ func (s *Service) setOf(r *http.Request, found store.Report) (fhir.Set, error) {
 	return fhir.Convert(doc, found.UpdatedAt, s.baseURL(r)), nil
 }
 
-// read answers with a resource of a report version.
-func (s *Service) read(w http.ResponseWriter, r *http.Request, version int, updated time.Time, resource any) error {
-	if !notModified(w, r, fmt.Sprintf(`W/"%d"`, version), updated) {
+// read answers with a resource of a report version, and records that it is seen.
+func (s *Service) read(w http.ResponseWriter, r *http.Request, v store.Report, id string, resource any) error {
+	if err := s.audited(r, reportEntity(record.EntityResource, v, id)); err != nil {
+		return err
+	}
+	if !notModified(w, r, fmt.Sprintf(`W/"%d"`, v.Version), v.UpdatedAt) {
 		s.writeJSON(w, http.StatusOK, fhirMedia, resource)
 	}
 	return nil
@@ -86,7 +89,7 @@ func (s *Service) fhirReport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.read(w, r, found.Version, found.UpdatedAt, set.Report)
+	return s.read(w, r, found, "DiagnosticReport/"+set.Report.ID, set.Report)
 }
 
 func (s *Service) fhirImagingStudy(w http.ResponseWriter, r *http.Request) error {
@@ -94,7 +97,7 @@ func (s *Service) fhirImagingStudy(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	return s.read(w, r, found.Version, found.UpdatedAt, set.Study)
+	return s.read(w, r, found, "ImagingStudy/"+set.Study.ID, set.Study)
 }
 
 func (s *Service) fhirObservation(w http.ResponseWriter, r *http.Request) error {
@@ -104,7 +107,7 @@ func (s *Service) fhirObservation(w http.ResponseWriter, r *http.Request) error 
 	}
 	for _, o := range set.Observations {
 		if o.ID == r.PathValue("id") {
-			return s.read(w, r, found.Version, found.UpdatedAt, o)
+			return s.read(w, r, found, "Observation/"+o.ID, o)
 		}
 	}
 	return fault.New(fault.NotFound, "not-found", "there is no such Observation")
@@ -116,7 +119,7 @@ func (s *Service) patientByID(r *http.Request, id string) (store.Patient, error)
 	if len(id) != len(fhir.PatientID(strings.Repeat("0", 64))) || strings.Trim(id, "0123456789abcdef") != "" {
 		return store.Patient{}, notFound
 	}
-	found, _, err := s.deps.Store.FindPatients(r.Context(), store.PatientQuery{Keys: []string{id}, Limit: 1})
+	found, _, err := s.deps.Store.FindPatients(r.Context(), store.PatientQuery{Clinics: clinicsOf(r.Context()), Keys: []string{id}, Limit: 1})
 	if err != nil {
 		return store.Patient{}, err
 	}
@@ -129,6 +132,9 @@ func (s *Service) patientByID(r *http.Request, id string) (store.Patient, error)
 func (s *Service) fhirPatient(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.patientByID(r, r.PathValue("id"))
 	if err != nil {
+		return err
+	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityResource, Resource: "Patient/" + fhir.PatientID(p.Key), PatientKey: p.Key, Clinic: p.Clinic}); err != nil {
 		return err
 	}
 	if notModified(w, r, fmt.Sprintf(`W/"%d"`, p.UpdatedAt.UnixMilli()), p.UpdatedAt) {

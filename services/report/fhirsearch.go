@@ -2,11 +2,14 @@ package report
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
 )
 
@@ -74,15 +77,16 @@ func (s *Service) fhirSearchReports(w http.ResponseWriter, r *http.Request) erro
 			return err
 		}
 	}
-	bundle.Link = s.searchLinks(r, next)
-	s.writeJSON(w, http.StatusOK, fhirMedia, bundle)
-	return nil
+	return s.answerSearch(w, r, &bundle, next)
 }
 
 // addReports adds a page of reports, and what is to be included, each resource once.
 func (s *Service) addReports(r *http.Request, bundle *fhir.Bundle, found []store.Report, include []string) error {
 	base := s.baseURL(r) + "/fhir/"
-	wants := func(name string) bool { return slices.Contains(include, "DiagnosticReport:"+name) }
+	who := askerOf(r.Context())
+	wants := func(name, resource, clinic string) bool {
+		return slices.Contains(include, "DiagnosticReport:"+name) && who.May(access.Read, resource, clinic)
+	}
 	seen := map[string]bool{}
 	var included []fhir.Entry
 	add := func(path string, resource any) {
@@ -97,16 +101,26 @@ func (s *Service) addReports(r *http.Request, bundle *fhir.Bundle, found []store
 			return err
 		}
 		bundle.Entry = append(bundle.Entry, fhir.Entry{FullURL: base + "DiagnosticReport/" + set.Report.ID, Resource: set.Report, Search: &fhir.SearchInfo{Mode: "match"}})
-		if wants("patient") || wants("subject") {
+		if wants("patient", "Patient", v.Clinic) || wants("subject", "Patient", v.Clinic) {
 			add("Patient/"+set.Patient.ID, set.Patient)
 		}
-		if wants("result") {
+		if wants("result", "Observation", v.Clinic) {
 			for _, o := range set.Observations {
 				add("Observation/"+o.ID, o)
 			}
 		}
 	}
 	bundle.Entry = append(bundle.Entry, included...)
+	return nil
+}
+
+// answerSearch completes a page of a search, records that it is seen, and sends it.
+func (s *Service) answerSearch(w http.ResponseWriter, r *http.Request, bundle *fhir.Bundle, next string) error {
+	bundle.Link = s.searchLinks(r, next)
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntitySearch, Resource: path.Base(r.URL.Path), Files: len(bundle.Entry)}); err != nil {
+		return err
+	}
+	s.writeJSON(w, http.StatusOK, fhirMedia, bundle)
 	return nil
 }
 
@@ -158,9 +172,7 @@ func (s *Service) fhirSearchObservations(w http.ResponseWriter, r *http.Request)
 			return err
 		}
 	}
-	bundle.Link = s.searchLinks(r, next)
-	s.writeJSON(w, http.StatusOK, fhirMedia, bundle)
-	return nil
+	return s.answerSearch(w, r, &bundle, next)
 }
 
 // countObservations counts all matches, or returns nil if that would read too much.
@@ -246,7 +258,7 @@ func (s *Service) fhirSearchPatients(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	query := store.PatientQuery{Limit: limit + 1, Search: strings.Join(q["name"], " "), ByKey: true, AfterKey: q.Get("_cursor")}
+	query := store.PatientQuery{Clinics: clinicsOf(r.Context()), Limit: limit + 1, Search: strings.Join(q["name"], " "), ByKey: true, AfterKey: q.Get("_cursor")}
 	for _, given := range q["identifier"] {
 		query.Identifiers = identifiers(given)
 	}
@@ -271,7 +283,5 @@ func (s *Service) fhirSearchPatients(w http.ResponseWriter, r *http.Request) err
 		bundle.Entry = append(bundle.Entry, fhir.Entry{FullURL: s.baseURL(r) + "/fhir/Patient/" + fhir.PatientID(p.Key),
 			Resource: fhir.ConvertPatient(p.PatientIdentity, p.Clinic, p.UpdatedAt), Search: &fhir.SearchInfo{Mode: "match"}})
 	}
-	bundle.Link = s.searchLinks(r, next)
-	s.writeJSON(w, http.StatusOK, fhirMedia, bundle)
-	return nil
+	return s.answerSearch(w, r, &bundle, next)
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
@@ -27,6 +30,8 @@ const (
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	maxBodyBytes   = 1 << 20
+	// maxConnections is how many may be open at a time, idle ones too; more wait at the door.
+	maxConnections = 1000
 	// stopTimeout is how long running requests may take when the service stops.
 	stopTimeout = 5 * time.Second
 	// doorIdleTimeout bounds how long an upload below /dicom-web/ may stand still; a little more than the door's own, whose answer
@@ -47,7 +52,11 @@ func (s *Service) serve(ctx context.Context) error {
 	server := &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelWarn), TLSConfig: s.deps.TLS,
+	}
+	listener = netutil.LimitListener(listener, maxConnections)
+	if s.deps.TLS != nil {
+		listener = tls.NewListener(listener, s.deps.TLS)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -69,54 +78,67 @@ func (s *Service) serve(ctx context.Context) error {
 	return group.Wait()
 }
 
-// route is one entry of the interface. Open ones answer without token.
+// anyone is the scope of what everybody may ask for whom Noctua knows.
+const anyone access.Scope = "known"
+
+// route is one entry of the interface.
 type route struct {
 	pattern string
-	open    bool
-	handle  func(http.ResponseWriter, *http.Request) error
+	// scope that it needs, for one clinic at least; "": it answers whoever asks.
+	scope access.Scope
+	// resource is the kind of FHIR resource that it is about; access.AllResources: it is not FHIR.
+	resource string
+	handle   func(http.ResponseWriter, *http.Request) error
 }
 
-// routes are all that is served. What is not listed does not exist, and a test asks each of them without a token.
+func (r route) open() bool { return r.scope == "" }
+
+// routes are all that is served. What is not listed does not exist, and a test asks each of them in every role.
 func (s *Service) routes() []route {
+	const fhirAll = access.AllResources
 	return []route{
-		{"GET /healthz", true, s.healthz},
-		{"GET /readyz", true, s.readyz},
-		{"GET /static/{file}", true, s.static},
-		{"GET /signin", true, s.signInPage},
-		{"POST /signin", true, s.signIn},
-		{"POST /signout", false, s.signOut},
+		{"GET /healthz", "", fhirAll, s.healthz},
+		{"GET /readyz", "", fhirAll, s.readyz},
+		{"GET /static/{file}", "", fhirAll, s.static},
+		{"GET /signin", "", fhirAll, s.signInPage},
+		{"POST /signin", "", fhirAll, s.signIn},
+		{"POST /signout", anyone, fhirAll, s.signOut},
 
-		{"GET /{$}", false, s.tonightPage},
-		{"GET /tonight/live", false, s.tonightLive},
-		{"GET /patients", false, s.patientsPage},
-		{"GET /patients/{id}", false, s.patientPage},
-		{"GET /quarantine", false, s.quarantinePage},
-		{"GET /quarantine/{clinic}/{day}/{id}", false, s.quarantinedPage},
-		{"POST /quarantine/release", false, s.ruleForm(record.ActionRelease)},
-		{"POST /quarantine/discard", false, s.ruleForm(record.ActionDiscard)},
+		{"GET /{$}", access.Read, fhirAll, s.tonightPage},
+		{"GET /tonight/live", access.Read, fhirAll, s.tonightLive},
+		{"GET /patients", access.Read, fhirAll, s.patientsPage},
+		{"GET /patients/{id}", access.Read, fhirAll, s.patientPage},
+		{"GET /quarantine", access.Operate, fhirAll, s.quarantinePage},
+		{"GET /quarantine/{clinic}/{day}/{id}", access.Operate, fhirAll, s.quarantinedPage},
+		{"POST /quarantine/release", access.Operate, fhirAll, s.ruleForm(record.ActionRelease)},
+		{"POST /quarantine/discard", access.Operate, fhirAll, s.ruleForm(record.ActionDiscard)},
 
-		{"GET /api/status", false, s.apiStatus},
-		{"GET /api/reports", false, s.apiReports},
-		{"GET /api/reports/{id}", false, s.apiReport},
-		{"GET /api/images/{sop}/{sha}/{file}", false, s.apiPicture},
-		{"GET /api/quarantine", false, s.apiQuarantine},
-		{"GET /api/quarantine/{clinic}/{day}/{id}", false, s.apiQuarantined},
-		{"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg", false, s.apiQuarantinedPhoto},
-		{"POST /api/quarantine/release", false, s.apiRule(record.ActionRelease)},
-		{"POST /api/quarantine/discard", false, s.apiRule(record.ActionDiscard)},
-		{"POST /api/uploads", false, s.apiUploads},
-		{"POST /api/exports", false, s.apiExports},
+		{"GET /api/me", anyone, fhirAll, s.apiMe},
+		{"GET /api/status", access.Read, fhirAll, s.apiStatus},
+		{"GET /api/reports", access.Read, fhirAll, s.apiReports},
+		{"GET /api/reports/{id}", access.Read, fhirAll, s.apiReport},
+		{"GET /api/images/{sop}/{sha}/{file}", access.Read, fhirAll, s.apiPicture},
+		{"GET /api/quarantine", access.Operate, fhirAll, s.apiQuarantine},
+		{"GET /api/quarantine/{clinic}/{day}/{id}", access.Operate, fhirAll, s.apiQuarantined},
+		{"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg", access.Operate, fhirAll, s.apiQuarantinedPhoto},
+		{"POST /api/quarantine/release", access.Operate, fhirAll, s.apiRule(record.ActionRelease)},
+		{"POST /api/quarantine/discard", access.Operate, fhirAll, s.apiRule(record.ActionDiscard)},
+		{"POST /api/uploads", access.Upload, fhirAll, s.apiUploads},
+		{"POST /api/exports", access.Operate, fhirAll, s.apiExports},
+		{"GET /api/audit/head", access.Audit, fhirAll, s.apiAuditHead},
 
-		{"GET /fhir/metadata", true, s.fhirMetadata},
-		{"GET /fhir/CodeSystem/noctua-measures", false, s.fhirCodeSystem},
-		{"GET /fhir/DiagnosticReport", false, s.fhirSearchReports},
-		{"GET /fhir/DiagnosticReport/{id}", false, s.fhirReport},
-		{"GET /fhir/Observation", false, s.fhirSearchObservations},
-		{"GET /fhir/Observation/{id}", false, s.fhirObservation},
-		{"GET /fhir/Patient", false, s.fhirSearchPatients},
-		{"GET /fhir/Patient/{id}", false, s.fhirPatient},
-		{"GET /fhir/ImagingStudy/{id}", false, s.fhirImagingStudy},
-		{"GET /fhir/Device/{id}", false, s.fhirDevice},
+		{"GET /fhir/metadata", "", fhirAll, s.fhirMetadata},
+		{"GET /fhir/.well-known/smart-configuration", "", fhirAll, s.smartConfiguration},
+		{"GET /fhir/CodeSystem/noctua-measures", access.Read, "CodeSystem", s.fhirCodeSystem},
+		{"GET /fhir/DiagnosticReport", access.Read, "DiagnosticReport", s.fhirSearchReports},
+		{"GET /fhir/DiagnosticReport/{id}", access.Read, "DiagnosticReport", s.fhirReport},
+		{"GET /fhir/Observation", access.Read, "Observation", s.fhirSearchObservations},
+		{"GET /fhir/Observation/{id}", access.Read, "Observation", s.fhirObservation},
+		{"GET /fhir/Patient", access.Read, "Patient", s.fhirSearchPatients},
+		{"GET /fhir/Patient/{id}", access.Read, "Patient", s.fhirPatient},
+		{"GET /fhir/ImagingStudy/{id}", access.Read, "ImagingStudy", s.fhirImagingStudy},
+		{"GET /fhir/Device/{id}", access.Read, "Device", s.fhirDevice},
+		{"GET /fhir/AuditEvent", access.Audit, "AuditEvent", s.fhirSearchAudit},
 	}
 }
 
@@ -130,7 +152,7 @@ func (s *Service) Handler() http.Handler {
 		mux.Handle("/dicom-web/", patient(s.deps.DICOMWeb, doorIdleTimeout))
 	}
 	// What is not listed is refused like everything else without a token, so that it tells nothing.
-	mux.Handle("/", s.wrap(route{handle: func(w http.ResponseWriter, r *http.Request) error {
+	mux.Handle("/", s.wrap(route{pattern: "/", scope: anyone, handle: func(w http.ResponseWriter, r *http.Request) error {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			probe := r.Clone(r.Context())
 			probe.Method = method
@@ -152,6 +174,9 @@ func (s *Service) Handler() http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		guarded.ServeHTTP(w, r)
 	})
 }
@@ -183,16 +208,17 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// wrap puts access and error handling around a handler.
+// wrap puts access, limits and error handling around a handler.
 func (s *Service) wrap(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		req.Body = http.MaxBytesReader(w, req.Body, maxBodyBytes)
-		if !r.open && !s.signedIn(req) {
-			s.refuse(w, req)
+		admitted, leave := s.admit(w, req, r)
+		if admitted == nil {
 			return
 		}
-		if err := r.handle(w, req); err != nil {
-			s.fail(w, req, err)
+		defer leave()
+		if err := r.handle(w, admitted); err != nil {
+			s.fail(w, admitted, err)
 		}
 	})
 }
@@ -250,8 +276,11 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// The pattern and not the address: an address may hold what people searched for.
 		s.deps.Logger.Error("a request failed", slog.String("route", r.Pattern), slog.Int("status", status), slog.String("code", code), slog.Any("error", err))
 	}
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "3")
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
 	}
 	w.Header().Del("ETag")
 	switch {
@@ -289,10 +318,18 @@ func notModified(w http.ResponseWriter, r *http.Request, etag string, modified t
 	if !modified.IsZero() {
 		w.Header().Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
 	}
+	if matches(r, etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	return false
+}
+
+// matches tells whether the reader has what the tag stands for.
+func matches(r *http.Request, etag string) bool {
 	for _, given := range strings.Split(r.Header.Get("If-None-Match"), ",") {
 		given = strings.TrimSpace(given)
 		if given == "*" || strings.TrimPrefix(given, "W/") == strings.TrimPrefix(etag, "W/") && given != "" {
-			w.WriteHeader(http.StatusNotModified)
 			return true
 		}
 	}

@@ -13,10 +13,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
 	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/token"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/report/web"
 )
@@ -78,7 +80,10 @@ func (s *Service) static(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) signInPage(w http.ResponseWriter, r *http.Request) error {
-	if s.signedIn(r) {
+	if _, known, err := s.recognise(r); known || err != nil {
+		if err != nil {
+			return err
+		}
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return nil
 	}
@@ -95,13 +100,29 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) error {
 		return fault.Wrap(fault.Invalid, "form-invalid", err, "the form could not be read")
 	}
 	// From the body alone: a token in the address would end up in logs.
-	if !sameSecret(strings.TrimSpace(r.PostForm.Get("token")), s.cfg.Token) {
+	sum := token.Hash(strings.TrimSpace(r.PostForm.Get("token")))
+	person, known, err := s.deps.Authority.ByHash(sum)
+	if err != nil {
+		return err
+	}
+	if !known || person.Clinics(access.Read, access.AllResources).None() {
 		s.sessions.noteFailure()
 		s.deps.Logger.Warn("a sign-in was refused", slog.String("from", r.RemoteAddr))
-		s.showSignIn(w, http.StatusUnauthorized, "That is not the token. Copy it whole, without spaces.")
+		s.denied(r, askerOf(r.Context()), "POST /signin", "signin-refused")
+		problem := "That is not the token. Copy it whole, without spaces."
+		if known {
+			problem = "That token may not look at reports. Ask who runs Noctua for one that may."
+		}
+		s.showSignIn(w, http.StatusUnauthorized, problem)
 		return nil
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: s.sessions.start(), Path: "/", HttpOnly: true, Secure: r.TLS != nil,
+	id := s.sessions.start(sum)
+	if err := s.audit.Append(r.Context(), record.Audit{Action: record.AuditLogin, Outcome: record.AuditSuccess, Agent: s.sessionAgent(r, person, id),
+		Entity: record.AuditEntity{Kind: record.EntitySession}}); err != nil {
+		s.sessions.end(id)
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, Secure: r.TLS != nil,
 		SameSite: http.SameSiteStrictMode, MaxAge: int(sessionLife.Seconds())})
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 	return nil
@@ -109,9 +130,13 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Service) signOut(w http.ResponseWriter, r *http.Request) error {
 	if cookie, err := r.Cookie(sessionCookie); err == nil {
+		// The session ends, recorded or not.
 		s.sessions.end(cookie.Value)
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+	if err := s.auditedAs(r, record.AuditLogout, record.AuditEntity{Kind: record.EntitySession}); err != nil {
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode, MaxAge: -1})
 	http.Redirect(w, r, "/signin", http.StatusSeeOther)
 	return nil
 }
@@ -130,9 +155,16 @@ func (s *Service) night() time.Time {
 // inbox.
 const liveLife = time.Second
 
-// live keeps the numbers of the page. Whoever asks while they are counted waits for them.
+// maxLive bounds memory: so many different sets of clinics have their numbers kept.
+const maxLive = 1000
+
+// live keeps the numbers of the page, by the clinics that they are of. Whoever asks while they are counted waits for them.
 type live struct {
-	mu   sync.Mutex
+	mu sync.Mutex
+	of map[string]liveNumbers
+}
+
+type liveNumbers struct {
 	at   time.Time
 	view web.LiveView
 }
@@ -140,16 +172,21 @@ type live struct {
 func (s *Service) liveView(r *http.Request) (web.LiveView, error) {
 	s.live.mu.Lock()
 	defer s.live.mu.Unlock()
-	if age := s.deps.Clock().Sub(s.live.at); s.live.view.Known && age >= 0 && age < liveLife {
-		return s.live.view, nil
+	clinics := askerOf(r.Context()).clinics.String()
+	kept := s.live.of[clinics]
+	if age := s.deps.Clock().Sub(kept.at); kept.view.Known && age >= 0 && age < liveLife {
+		return kept.view, nil
 	}
 	view, err := s.countLive(r)
-	s.live.view, s.live.at = view, s.deps.Clock()
+	if s.live.of == nil || len(s.live.of) >= maxLive {
+		s.live.of = map[string]liveNumbers{}
+	}
+	s.live.of[clinics] = liveNumbers{at: s.deps.Clock(), view: view}
 	return view, err
 }
 
 func (s *Service) countLive(r *http.Request) (web.LiveView, error) {
-	t, err := s.tally(r.Context(), s.night())
+	t, err := s.tally(r.Context(), askerOf(r.Context()).clinics, s.night())
 	if fault.CodeOf(err) == "index-rebuilding" {
 		return web.LiveView{AsOf: s.deps.Clock(), Verdict: web.Verdict{Level: "busy", Headline: "Reading the archive", Detail: "The index is being rebuilt from the buckets. Numbers follow in a moment."}}, nil
 	}
@@ -263,7 +300,7 @@ func (s *Service) tonightPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	view := web.TonightView{Shell: s.shell("Tonight", web.Tonight), Since: s.night(), Live: live}
-	recent, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Sort: store.SortUpdated, Descending: true, Limit: recentReports})
+	recent, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Clinics: clinicsOf(r.Context()), Sort: store.SortUpdated, Descending: true, Limit: recentReports})
 	if err != nil {
 		return err
 	}
@@ -273,6 +310,9 @@ func (s *Service) tonightPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		view.Recent = append(view.Recent, line)
+	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityReportList, Files: len(view.Recent)}); err != nil {
+		return err
 	}
 	return s.show(w, http.StatusOK, web.Tonight, view)
 }
@@ -292,7 +332,7 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	search := strings.TrimSpace(q.Get("q"))
-	query := store.PatientQuery{Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow}
+	query := store.PatientQuery{Clinics: clinicsOf(r.Context()), Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow}
 	only := q.Get("only")
 	onlyText := map[string]string{string(record.ImageUngradable): "could not be graded", string(record.ImageFailed): "could not be analysed"}[only]
 	if onlyText == "" {
@@ -306,7 +346,7 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	view := web.PatientsView{Shell: s.shell("Patients", web.Patients), Search: search, Only: only, OnlyText: onlyText, Total: total, From: offset + 1, To: offset + len(found)}
 	for _, p := range found {
-		reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: 1})
+		reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Clinics: clinicsOf(r.Context()), PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: 1})
 		if err != nil {
 			return err
 		}
@@ -322,6 +362,9 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 		return "/patients?" + url.Values{"q": {search}, "only": {only}, "from": {fmt.Sprint(at)}}.Encode()
 	}
 	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), total, patientsPerRow, link)
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityPatientList, Files: len(view.Lines)}); err != nil {
+		return err
+	}
 	return s.show(w, http.StatusOK, web.Patients, view)
 }
 
@@ -341,7 +384,7 @@ func (s *Service) patientPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	const maxStudies = 50
-	reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: maxStudies})
+	reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Clinics: clinicsOf(r.Context()), PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: maxStudies})
 	if err != nil {
 		return err
 	}
@@ -376,6 +419,9 @@ func (s *Service) patientPage(w http.ResponseWriter, r *http.Request) error {
 		view.Versions = append(view.Versions, web.Choice{Text: fmt.Sprintf("v%d %s", v.Version, v.Status), Chosen: v.Newest,
 			Link: fmt.Sprintf("/api/reports/%s?version=%d", v.ReportID, v.Version)})
 	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityPatient, PatientKey: p.Key, Clinic: p.Clinic, Resource: doc.ReportID}); err != nil {
+		return err
+	}
 	return s.show(w, http.StatusOK, web.Patient, view)
 }
 
@@ -390,7 +436,7 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 	if err != nil {
 		return err
 	}
-	found, total, err := s.deps.Store.FindRejected(r.Context(), quarantine.Open, time.Time{}, filesPerPage, offset)
+	found, total, err := s.deps.Store.FindRejected(r.Context(), clinicsOf(r.Context()), quarantine.Open, time.Time{}, filesPerPage, offset)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,9 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !askerOf(r.Context()).clinics.Has(img.Clinic) {
+		return fault.New(fault.NotFound, "not-indexed", "there is no such image")
+	}
 	file := r.PathValue("file")
 	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg", "vessels.jpg": "image/jpeg", "segments.csv": "text/csv; charset=utf-8",
 		"seg.dcm": "application/dicom", "sr.dcm": "application/dicom"}[file]
@@ -70,7 +73,14 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	if file != "photo.jpg" {
 		version += "-" + path.Base(path.Dir(outcome))
 	}
-	if notModified(w, r, fmt.Sprintf(`"%s-%s-%d"`, version, file, width), img.ReceivedAt) {
+	etag := fmt.Sprintf(`"%s-%s-%d"`, version, file, width)
+	entity := record.AuditEntity{Kind: record.EntityPicture, Resource: path.Join(img.SOPUID, img.Sha256[:16], file), PatientKey: img.PatientKey, Clinic: img.Clinic}
+	if matches(r, etag) { // it is seen again, from the browser's memory
+		if err := s.audited(r, entity); err != nil {
+			return err
+		}
+	}
+	if notModified(w, r, etag, img.ReceivedAt) {
 		return nil
 	}
 	raw, err := s.pictures.get(r.Context(), fmt.Sprintf("%s/%s/%d", img.SOPUID, version+file, width), func(ctx context.Context) ([]byte, error) {
@@ -80,6 +90,9 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 		return s.derived(ctx, outcome, file, width)
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.audited(r, entity); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", mediaType)

@@ -37,6 +37,9 @@ func (s *Service) findQuarantined(ctx context.Context, id string) (store.Rejecte
 	if len(parts) != 3 || len(parts[2]) < minQuarantineID {
 		return store.Rejected{}, fault.New(fault.Invalid, "id-invalid", "the id of a file in quarantine looks like north/2026-11-23/0123456789ab; `noctua quarantine list` shows it")
 	}
+	if !askerOf(ctx).clinics.Has(parts[0]) {
+		return store.Rejected{}, fault.New(fault.NotFound, "not-indexed", "there is no such file in quarantine")
+	}
 	return s.deps.Store.RejectedBy(ctx, parts[0], id)
 }
 
@@ -62,7 +65,8 @@ type ruledError struct {
 
 // rule decides about one file: decision document, event, index, in this order. Asking twice is asking once; after a crash between
 // the steps, asking again or reconciliation completes them.
-func (s *Service) rule(ctx context.Context, id string, action record.DecisionAction, r ruling) (quarantine.State, error) {
+func (s *Service) rule(req *http.Request, id string, action record.DecisionAction, r ruling) (quarantine.State, error) {
+	ctx := req.Context()
 	found, err := s.findQuarantined(ctx, id)
 	if err != nil {
 		return "", err
@@ -74,6 +78,10 @@ func (s *Service) rule(ctx context.Context, id string, action record.DecisionAct
 	}
 	decision, done, err := history.Decide(record.Decision{Action: action, Correction: r.Correction, By: strings.TrimSpace(r.By), Reason: strings.TrimSpace(r.Reason), DecidedAt: s.deps.Clock()})
 	if err != nil {
+		return "", err
+	}
+	entity := record.AuditEntity{Kind: record.EntityDecision, QuarantineKey: history.Key, Clinic: decision.Clinic, Code: string(action)}
+	if err := s.auditedAs(req, record.AuditUpdate, entity); err != nil {
 		return "", err
 	}
 	at := blob.QuarantineDocument{Key: history.Key, Kind: blob.QuarantineDecision, Number: decision.Number}.DocumentKey()
@@ -109,14 +117,20 @@ func (s *Service) rule(ctx context.Context, id string, action record.DecisionAct
 	return found.State, nil
 }
 
-// ruleAll decides about each file by itself: one that cannot be decided about does not hold up the others.
-func (s *Service) ruleAll(ctx context.Context, action record.DecisionAction, r ruling) ([]ruled, error) {
+// ruleAll decides about each file by itself: one that cannot be decided about does not hold up the others. Who decides for another clinic
+// has to be in charge there, too.
+func (s *Service) ruleAll(req *http.Request, action record.DecisionAction, r ruling) ([]ruled, error) {
 	if len(r.IDs) == 0 || len(r.IDs) > maxRulings {
 		return nil, fault.New(fault.Invalid, "ids-invalid", "choose 1 to %d files", maxRulings)
 	}
+	if r.Correction != nil && r.Correction.Clinic != "" {
+		if err := s.ofClinic(req, r.Correction.Clinic); err != nil {
+			return nil, err
+		}
+	}
 	results := make([]ruled, 0, len(r.IDs))
 	for _, id := range r.IDs {
-		state, err := s.rule(ctx, id, action, r)
+		state, err := s.rule(req, id, action, r)
 		if fault.Interrupted(err) {
 			return nil, err
 		}
@@ -139,7 +153,7 @@ func (s *Service) apiRule(action record.DecisionAction) func(http.ResponseWriter
 		if err := decoder.Decode(&r); err != nil {
 			return fault.Wrap(fault.Invalid, "body-invalid", err, `the body should be {"ids": ["…"], "by": "…", "reason": "…", "correction": {"laterality": "R"}}`)
 		}
-		results, err := s.ruleAll(req.Context(), action, r)
+		results, err := s.ruleAll(req, action, r)
 		if err != nil {
 			return err
 		}

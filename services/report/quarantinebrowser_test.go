@@ -159,7 +159,7 @@ func TestQuarantineInABrowser(t *testing.T) {
 	// All of it was by somebody who signed in, and is in the audit log.
 	var seen []string
 	for _, e := range k.readings() {
-		if e.Agent.Via == record.AgentSession {
+		if e.Agent.Via == "session" {
 			seen = append(seen, e.Entity.Kind+" "+e.Entity.QuarantineKey)
 		}
 	}

@@ -128,7 +128,7 @@ func (s *Service) ruleForm(action record.DecisionAction) func(http.ResponseWrite
 		case len(entered.wrong) > 0:
 			return again(http.StatusBadRequest, nil)
 		}
-		results, err := s.ruleAll(r.Context(), action, ruling{IDs: entered.ids, By: entered.decision.By, Reason: entered.decision.Reason, Correction: entered.decision.Correction})
+		results, err := s.ruleAll(r, action, ruling{IDs: entered.ids, By: entered.decision.By, Reason: entered.decision.Reason, Correction: entered.decision.Correction})
 		if err != nil {
 			return err
 		}

@@ -43,12 +43,12 @@ func TestOnRealServers(t *testing.T) {
 	}
 	start := func(path string) (*Service, func()) {
 		t.Helper()
-		cfg := Config{Token: testToken, Listen: "127.0.0.1:0", QuietPeriod: 700 * time.Millisecond, Debounce: 200 * time.Millisecond, Version: "test"}
+		cfg := Config{Listen: "127.0.0.1:0", QuietPeriod: 700 * time.Millisecond, Debounce: 200 * time.Millisecond, Version: "test"}
 		db, err := sql.Open("sqlite", store.SQLiteDSN(path))
 		k.must(err)
 		index, err := store.Open(t.Context(), db, store.SQLite(), store.Config{Timing: cfg.StoreTiming()})
 		k.must(err)
-		s, err := New(Deps{Blob: storage, Queue: Stream{Conn: conn, Logger: slog.New(slog.DiscardHandler)}, Store: index, Photo: photo,
+		s, err := New(Deps{Blob: storage, Queue: Stream{Conn: conn, Logger: slog.New(slog.DiscardHandler)}, Store: index, Authority: k.authority, Photo: photo,
 			Logger: slog.New(slog.DiscardHandler), Clock: time.Now}, cfg)
 		k.must(err)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -2,6 +2,7 @@ package report
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,10 @@ type Deps struct {
 	Upstream func(ctx context.Context) (int, error)
 	// Photo decodes a DICOM object to the picture that people see.
 	Photo func(ctx context.Context, dicom []byte) (*raster.RGB, error)
+	// Authority tells who has a token.
+	Authority authority
+	// TLS is how the interface speaks TLS; nil: it speaks in the clear.
+	TLS *tls.Config
 	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
 	DICOMWeb http.Handler
 	// Exports send results to archives; nil: there are none.
@@ -83,8 +88,6 @@ type Deps struct {
 type Config struct {
 	// Listen is the HTTP address. Default 127.0.0.1:8421.
 	Listen string
-	// Token is the bearer token that every reader shows; at least 16 characters.
-	Token string
 	// PublicURL is how readers reach the service, for absolute links; empty: as the request says.
 	PublicURL string
 	// QuietPeriod after which a report with nothing pending is final, where no manifest says what the study has. Default 30 s.
@@ -101,6 +104,12 @@ type Config struct {
 	Decoders int
 	// PictureCacheBytes bounds the memory for photographs that were decoded for viewing. Default 64 MiB.
 	PictureCacheBytes int
+	// RequestsPerSecond that one caller may make for long, and RequestBurst at once. Defaults 50 and 400.
+	RequestsPerSecond, RequestBurst int
+	// MaxRequests are answered at a time, MaxRequestsPerCaller of them of one caller. Defaults 128 and 24.
+	MaxRequests, MaxRequestsPerCaller int
+	// SMART names the site's OpenID Connect server to clients that look for it; zero: there is none.
+	SMART SMART
 	// Location is the time zone of nights and of the page. Default the machine's.
 	Location *time.Location
 	// Version of Noctua, for the reports and the capability statement.
@@ -117,6 +126,10 @@ func (c Config) WithDefaults() Config {
 	set(&c.Issuers, 4)
 	set(&c.Decoders, 2)
 	set(&c.PictureCacheBytes, 64<<20)
+	set(&c.RequestsPerSecond, 50)
+	set(&c.RequestBurst, 400)
+	set(&c.MaxRequests, 128)
+	set(&c.MaxRequestsPerCaller, 24)
 	set(&c.Location, time.Local)
 	set(&c.Version, "development")
 	return c
@@ -129,21 +142,16 @@ func set[T comparable](field *T, value T) {
 	}
 }
 
-const minTokenLength = 16
-
 // Validate says what is wrong with the configuration and what to do.
 func (c Config) Validate() error {
-	if len(c.Token) < minTokenLength {
-		return fault.New(fault.Invalid, "config-token", "the report service needs a token of at least %d characters; make one with `openssl rand -hex 32`", minTokenLength)
-	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fault.Wrap(fault.Invalid, "config-listen", err, "the listening address %q should be host:port, e.g. 127.0.0.1:8421", c.Listen)
 	}
 	if c.QuietPeriod <= 0 || c.ManifestDeadline <= 0 || c.Debounce <= 0 || c.ReconcileEvery <= 0 {
 		return fault.New(fault.Invalid, "config-times", "quiet period, manifest deadline, debounce and reconciliation pause must be above zero, e.g. 30s, 1h, 2s and 5m")
 	}
-	if c.Issuers < 1 || c.Decoders < 1 || c.PictureCacheBytes < 0 {
-		return fault.New(fault.Invalid, "config-limits", "issuers and decoders must be at least 1, the picture cache not below 0")
+	if c.Issuers < 1 || c.Decoders < 1 || c.PictureCacheBytes < 0 || c.RequestsPerSecond < 1 || c.RequestBurst < 1 || c.MaxRequests < 1 || c.MaxRequestsPerCaller < 1 {
+		return fault.New(fault.Invalid, "config-limits", "issuers, decoders and the limits of requests must be at least 1, the picture cache not below 0")
 	}
 	return nil
 }
@@ -162,6 +170,8 @@ type Service struct {
 	sessions *sessions
 	audit    *audit.Log
 	pictures *pictures
+	limits   *limits
+	denials  *denials
 	live     live
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
@@ -181,7 +191,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if deps.Blob == nil || deps.Queue == nil || deps.Store == nil || deps.Photo == nil || deps.Logger == nil || deps.Clock == nil {
+	if deps.Blob == nil || deps.Queue == nil || deps.Store == nil || deps.Photo == nil || deps.Authority == nil || deps.Logger == nil || deps.Clock == nil {
 		return nil, fault.New(fault.Internal, "deps-missing", "the report service was built without one of its dependencies")
 	}
 	pages, err := web.New(cfg.Location)
@@ -193,6 +203,8 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
+		limits:   newLimits(cfg),
+		denials:  newDenials(),
 		wake:     make(chan struct{}, 1),
 		ready:    make(chan struct{}),
 	}, nil
@@ -204,6 +216,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.serve(ctx) })
 	group.Go(func() error { return s.deps.Queue.Consume(ctx, s.handle) })
 	group.Go(func() error { return s.reconcileLoop(ctx) })
+	group.Go(func() error { return s.watchAudit(ctx) })
 	group.Go(func() error {
 		// Before the index is whole, an assembled report could lack images.
 		select {

@@ -3,10 +3,7 @@ package report
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -21,22 +18,29 @@ const (
 	signInBurst = 20
 )
 
+// session is a person who signed in, by a token of which the hash is kept: what the token may do is looked up each time, so that a
+// session ends with its token.
+type session struct {
+	ends      time.Time
+	tokenHash string
+}
+
 // sessions are the people who signed in. They live in memory: a restart signs everybody out.
 type sessions struct {
 	clock func() time.Time
 	mu    sync.Mutex
-	// ends holds when each session ends, by hash of its id: who reads the memory cannot sign in with it.
-	ends map[[sha256.Size]byte]time.Time
+	// open are the sessions by hash of their id: who reads the memory cannot sign in with it.
+	open map[[sha256.Size]byte]session
 	// failed are the moments of the last failed sign-ins.
 	failed []time.Time
 }
 
 func newSessions(clock func() time.Time) *sessions {
-	return &sessions{clock: clock, ends: map[[sha256.Size]byte]time.Time{}}
+	return &sessions{clock: clock, open: map[[sha256.Size]byte]session{}}
 }
 
-// start opens a session and returns its opaque id.
-func (s *sessions) start() string {
+// start opens a session for whoever has a token, and returns its opaque id.
+func (s *sessions) start(tokenHash string) string {
 	raw := make([]byte, 32)
 	rand.Read(raw) // never fails: it ends the program rather than return weak bytes
 	id := base64.RawURLEncoding.EncodeToString(raw)
@@ -44,31 +48,35 @@ func (s *sessions) start() string {
 	defer s.mu.Unlock()
 	now := s.clock()
 	var oldest [sha256.Size]byte
-	for key, end := range s.ends {
-		if !end.After(now) {
-			delete(s.ends, key)
-		} else if first, ok := s.ends[oldest]; !ok || end.Before(first) {
+	for key, open := range s.open {
+		if !open.ends.After(now) {
+			delete(s.open, key)
+		} else if first, ok := s.open[oldest]; !ok || open.ends.Before(first.ends) {
 			oldest = key
 		}
 	}
-	if len(s.ends) >= maxSessions {
-		delete(s.ends, oldest)
+	if len(s.open) >= maxSessions {
+		delete(s.open, oldest)
 	}
-	s.ends[sha256.Sum256([]byte(id))] = now.Add(sessionLife)
+	s.open[sha256.Sum256([]byte(id))] = session{ends: now.Add(sessionLife), tokenHash: tokenHash}
 	return id
 }
 
-func (s *sessions) valid(id string) bool {
+// find returns the hash of the token that a session was opened with.
+func (s *sessions) find(id string) (tokenHash string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end, ok := s.ends[sha256.Sum256([]byte(id))]
-	return ok && end.After(s.clock())
+	open, ok := s.open[sha256.Sum256([]byte(id))]
+	if !ok || !open.ends.After(s.clock()) {
+		return "", false
+	}
+	return open.tokenHash, true
 }
 
 func (s *sessions) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.ends, sha256.Sum256([]byte(id)))
+	delete(s.open, sha256.Sum256([]byte(id)))
 }
 
 // mayTry tells whether a sign-in may be tried now.
@@ -86,26 +94,4 @@ func (s *sessions) noteFailure() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = append(s.failed, s.clock())
-}
-
-// sameSecret compares in constant time, whatever the lengths.
-func sameSecret(given, secret string) bool {
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(secret))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// hasBearer tells whether a request shows a token, right or wrong: then no session counts.
-func hasBearer(r *http.Request) bool {
-	scheme, _, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	return ok && strings.EqualFold(scheme, "Bearer")
-}
-
-// signedIn tells whether a request shows the token or a session.
-func (s *Service) signedIn(r *http.Request) bool {
-	if hasBearer(r) {
-		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		return sameSecret(strings.TrimSpace(token), s.cfg.Token)
-	}
-	cookie, err := r.Cookie(sessionCookie)
-	return err == nil && s.sessions.valid(cookie.Value)
 }

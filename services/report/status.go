@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -23,21 +24,22 @@ type tally struct {
 // Status counts images. Numbers of what is finished are of what came since a moment (zero: ever); what is pending counts
 // whenever it came. Pending is zero only if nothing was under way at some moment during the call.
 func (s *Service) Status(ctx context.Context, since time.Time) (record.Status, error) {
-	t, err := s.tally(ctx, since)
+	t, err := s.tally(ctx, access.AllClinics(), since)
 	return t.Status, err
 }
 
-func (s *Service) tally(ctx context.Context, since time.Time) (tally, error) {
+// tally is Status for clinics.
+func (s *Service) tally(ctx context.Context, clinics access.Clinics, since time.Time) (tally, error) {
 	if !s.isReady() {
 		return tally{}, fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
 	}
-	t, err := s.countOnce(ctx, since)
+	t, err := s.countOnce(ctx, clinics, since)
 	if err == nil && t.Pending == 0 {
 		// A consumer's lag is counted by the stream a moment after the message is stored. What was in that moment is found by
 		// looking again.
-		t, err = s.countOnce(ctx, since)
+		t, err = s.countOnce(ctx, clinics, since)
 	}
-	if err != nil || s.deps.Exports == nil {
+	if err != nil || s.deps.Exports == nil || !clinics.All() { // archives are the whole site's
 		return t, err
 	}
 	if t.Exports, err = s.deps.Exports.Status(ctx); err != nil {
@@ -48,20 +50,29 @@ func (s *Service) tally(ctx context.Context, since time.Time) (tally, error) {
 
 // countOnce reads upstream first: inbox, stream, index. What moves on meanwhile is seen twice rather than not at all: an object
 // leaves the inbox after its event is stored, and an event is acknowledged after it is in the index.
-func (s *Service) countOnce(ctx context.Context, since time.Time) (tally, error) {
+func (s *Service) countOnce(ctx context.Context, clinics access.Clinics, since time.Time) (tally, error) {
 	var t tally
-	if s.deps.Upstream != nil {
+	if s.deps.Upstream != nil && clinics.All() {
 		waiting, err := s.deps.Upstream(ctx)
 		if err != nil {
 			return t, fmt.Errorf("counting what waits before the inbox: %w", err)
 		}
 		t.Inbox += waiting
 	}
-	for _, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, "") {
-		if err != nil {
-			return t, fmt.Errorf("counting what is in the inbox: %w", err)
+	prefixes := []string{""}
+	if !clinics.All() {
+		prefixes = nil
+		for _, clinic := range clinics.Names() {
+			prefixes = append(prefixes, clinic+"/")
 		}
-		t.Inbox++
+	}
+	for _, prefix := range prefixes {
+		for _, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, prefix) {
+			if err != nil {
+				return t, fmt.Errorf("counting what is in the inbox: %w", err)
+			}
+			t.Inbox++
+		}
 	}
 	segmentLag, err := s.deps.Queue.Lag(ctx, SegmentConsumer)
 	if err != nil {
@@ -71,13 +82,21 @@ func (s *Service) countOnce(ctx context.Context, since time.Time) (tally, error)
 	if err != nil {
 		return t, fmt.Errorf("counting what waits for the report service: %w", err)
 	}
-	counts, err := s.deps.Store.Count(ctx, since)
+	counts, err := s.deps.Store.Count(ctx, clinics.Names(), since)
 	if err != nil {
 		return t, err
 	}
-	// What waits for segmentation is pending in the index as well, unless the index has not seen it yet.
-	t.fill(counts, t.Inbox+max(counts.Pending+reportLag, segmentLag)+counts.Releasing)
-	return t, s.pace(ctx, &t)
+	all := counts
+	if !clinics.All() {
+		if all, err = s.deps.Store.Count(ctx, nil, since); err != nil {
+			return t, err
+		}
+	}
+	// What waits for segmentation is pending in the index as well, unless the index has not seen it yet. Of that nobody knows the clinic:
+	// it counts for each, so that none takes its night for finished that is not.
+	unseen := max(reportLag, segmentLag-all.Pending)
+	t.fill(counts, t.Inbox+counts.Pending+unseen+counts.Releasing)
+	return t, s.pace(ctx, clinics, &t)
 }
 
 func (t *tally) fill(c store.Counts, pending int) {
@@ -91,9 +110,9 @@ func (t *tally) fill(c store.Counts, pending int) {
 }
 
 // pace adds rate and time left. The rate is over the last minute, or since its first image if that is less long ago.
-func (s *Service) pace(ctx context.Context, t *tally) error {
+func (s *Service) pace(ctx context.Context, clinics access.Clinics, t *tally) error {
 	at := s.deps.Clock()
-	n, first, err := s.deps.Store.Pace(ctx, at.Add(-paceWindow))
+	n, first, err := s.deps.Store.Pace(ctx, clinics.Names(), at.Add(-paceWindow))
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,8 @@ type commandLine struct {
 	Predict    predictCommand    `cmd:"" help:"Segment pictures or DICOM files without servers."`
 	Evaluate   evaluateCommand   `cmd:"" help:"Compare models with labelled data sets."`
 	Model      modelCommand      `cmd:"" help:"Install, list, choose and remove models."`
-	Token      tokenCommand      `cmd:"" help:"Make, list and revoke tokens of programs that may only upload."`
+	Token      tokenCommand      `cmd:"" help:"Make, list and revoke tokens of programs and people."`
+	Audit      auditCommand      `cmd:"" help:"Check the audit log."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type clientFlags struct {
 	Data  string `help:"Data folder of a Noctua that runs on this machine." default:"./noctua-data" env:"NOCTUA_DATA" placeholder:"DIR"`
 	URL   string `help:"Web address of a Noctua, instead of --data." env:"NOCTUA_URL" placeholder:"URL"`
 	Token string `help:"API token, with --url." env:"NOCTUA_TOKEN"`
+	CA    string `name:"tls-ca" help:"File with the authorities (PEM) that signed the certificate of --url, if this machine does not know them." env:"NOCTUA_TLS_CA" placeholder:"FILE"`
 }
 
 // client calls the HTTP API of a running Noctua.
@@ -45,6 +47,13 @@ func (f clientFlags) connect() (*client, error) {
 			return nil, usageError{fmt.Errorf("--url needs --token (or NOCTUA_TOKEN); noctua run prints it when it starts")}
 		}
 		c.base, c.token = strings.TrimRight(f.URL, "/"), f.Token
+		if f.CA != "" {
+			trusted, err := trusting(f.CA)
+			if err != nil {
+				return nil, err
+			}
+			c.http.Transport = transport(trusted)
+		}
 		return c, nil
 	}
 	var e endpoint
@@ -55,8 +64,20 @@ func (f clientFlags) connect() (*client, error) {
 	if err := readJSONFile(filepath.Join(f.Data, secretsFile), &s); err != nil {
 		return nil, fault.Wrap(fault.NotFound, "noctua-not-found", err, "the API token of %s cannot be read", f.Data)
 	}
-	c.base, c.token = e.WebURL, s.APIToken
+	trusted, err := localTLS(e.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	c.base, c.token, c.http.Transport = e.WebURL, s.APIToken, transport(trusted)
 	return c, nil
+}
+
+// transport speaks to servers by config; nil: as the machine does.
+func transport(config *tls.Config) http.RoundTripper {
+	if config == nil {
+		return http.DefaultTransport
+	}
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16}
 }
 
 func readJSONFile(path string, into any) error {

@@ -39,6 +39,7 @@ type endpoint struct {
 	WebURL      string    `json:"web_url"`
 	S3URL       string    `json:"s3_url"`
 	InboxBucket string    `json:"inbox_bucket"`
+	Certificate string    `json:"certificate,omitempty"` // file of the certificate that the page has, if any
 	ProcessID   int       `json:"process_id"`
 	StartedAt   time.Time `json:"started_at"`
 }

@@ -51,7 +51,7 @@ func (f *dicomFlags) listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkListen("dicom-listen", f.DICOMListen, "dicom-insecure", f.DICOMInsecure || config != nil); err != nil {
+	if err := checkListen("dicom-listen", f.DICOMListen, "dicom-tls-cert", config != nil, "dicom-insecure", f.DICOMInsecure); err != nil {
 		return nil, err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.DICOMListen)

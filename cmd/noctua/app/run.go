@@ -43,10 +43,19 @@ const (
 // Run runs until the process is told to stop.
 func (c *runCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
-	for flag, address := range map[string]string{"listen": c.Listen, "s3-listen": c.S3Listen} {
-		if err := checkListen(flag, address, "insecure", c.Insecure); err != nil {
-			return err
-		}
+	certificates, err := certificate(inv.logger, "tls-cert", c.TLSCert, "tls-key", c.TLSKey)
+	if err != nil {
+		return err
+	}
+	if err := checkListen("listen", c.Listen, "tls-cert", certificates != nil, "insecure", c.Insecure); err != nil {
+		return err
+	}
+	if err := checkListen("s3-listen", c.S3Listen, "", false, "insecure", c.Insecure); err != nil {
+		return err
+	}
+	jwts, err := c.verifier()
+	if err != nil {
+		return err
 	}
 	// Absolute, since the S3 server changes the working directory of the process.
 	if c.Data, err = filepath.Abs(c.Data); err != nil {
@@ -86,7 +95,12 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer closeListener(listener)
-	stow, err := c.openStowInside(inv.ctx, filepath.Join(c.Data, tokensFile), keys.APIToken)
+	tokens, err := openTokens(filepath.Join(c.Data, tokensFile), false)
+	if err != nil {
+		return err
+	}
+	authority := newAuthority(keys.APIToken, tokens, jwts)
+	stow, err := c.openStowInside(inv.ctx, inv.logger, authority)
 	if err != nil {
 		return err
 	}
@@ -106,14 +120,15 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	defer b.close()
 	modelSHA := engine.Model().Manifest.Sha256
 	exporting.ModelSHA256 = modelSHA
-	cfg := c.reportFlags.config(keys.APIToken, c.manifestFlags)
+	cfg := c.reportFlags.config(c.manifestFlags)
+	cfg.SMART = smartOf(inv.ctx, inv.logger, jwts)
 	index, db, err := openIndex(inv.ctx, filepath.Join(c.Data, indexFile), store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, listener, stow, watched, engine, index, cfg, exporting, keys)
+	services, err := c.services(b, listener, stow, watched, engine, report.Deps{Store: index, Authority: authority, TLS: certificates}, cfg, exporting, keys)
 	if err != nil {
 		return err
 	}
@@ -158,7 +173,7 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 }
 
 // services builds the three services and the watchers of the drop folder and of others.
-func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, index *store.SQL, cfg report.Config, exporting export.Config, keys secrets) ([]lifecycle.Component, error) {
+func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, deps report.Deps, cfg report.Config, exporting export.Config, keys secrets) ([]lifecycle.Component, error) {
 	services, err := newIngest(b, c.ingestFlags, listener, stow, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
@@ -180,16 +195,14 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 	if err != nil {
 		return nil, err
 	}
-	deps := report.Deps{
-		Blob: b.blobs, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: b.logger.With("service", "report"), Clock: time.Now,
-		DICOMWeb: stow.proxy(b.logger.With("service", "stow")),
-		Upstream: func(context.Context) (int, error) {
-			waiting, err := watcher.Waiting()
-			for _, w := range watchers {
-				waiting += w.Pending()
-			}
-			return waiting, err
-		},
+	deps.Blob, deps.Queue, deps.Photo, deps.Logger, deps.Clock = b.blobs, reportStream(b), b.photo, b.logger.With("service", "report"), time.Now
+	deps.DICOMWeb = stow.proxy(b.logger.With("service", "stow"))
+	deps.Upstream = func(context.Context) (int, error) {
+		waiting, err := watcher.Waiting()
+		for _, w := range watchers {
+			waiting += w.Pending()
+		}
+		return waiting, err
 	}
 	exports, err := newExports(b, exporting, &deps)
 	if err != nil {
@@ -207,9 +220,21 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 // announce waits until the page answers, tells client commands where Noctua is, and prints how to use it.
 func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets, inbox, s3 string, started time.Time) error {
 	web := "http://" + c.Listen
+	trusted, err := localTLS(c.TLSCert)
+	if err != nil {
+		return err
+	}
+	certFile := ""
+	if trusted != nil {
+		web = "https://" + c.Listen
+		if certFile, err = filepath.Abs(c.TLSCert); err != nil {
+			return fmt.Errorf("finding the certificate: %w", err)
+		}
+	}
+	asker := &http.Client{Transport: transport(trusted)}
 	deadline := time.Now().Add(webReadyTimeout)
 	for {
-		err := answers(ctx, web+"/healthz")
+		err := answers(ctx, asker, web+"/healthz")
 		if err == nil {
 			break
 		}
@@ -221,11 +246,11 @@ func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets
 		}
 		sleep(ctx, 20*time.Millisecond)
 	}
-	e := endpoint{WebURL: web, S3URL: "http://" + s3, InboxBucket: inbox, ProcessID: os.Getpid(), StartedAt: started.UTC()}
+	e := endpoint{WebURL: web, S3URL: "http://" + s3, InboxBucket: inbox, Certificate: certFile, ProcessID: os.Getpid(), StartedAt: started.UTC()}
 	if err := writeJSONFile(filepath.Join(c.Data, endpointFile), e); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(inv.out, `
+	_, err = fmt.Fprintf(inv.out, `
 Noctua %s is ready (%.1f s). It is a screening aid and makes no diagnosis.
 
   Web page      %s
@@ -253,12 +278,12 @@ Stop with Ctrl-C; the next start on %s carries on.
 }
 
 // answers asks an address once.
-func answers(ctx context.Context, url string) error {
+func answers(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		return err
 	}

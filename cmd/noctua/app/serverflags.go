@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -53,16 +52,4 @@ func splitEndpoint(address string) (host string, secure bool, err error) {
 		return "", false, usageError{fmt.Errorf("the S3 address %q should look like http://host:port or https://host", address)}
 	}
 	return u.Host, u.Scheme == "https", nil
-}
-
-// checkListen refuses to listen beyond this machine in the clear unless that was asked for in so many words, by insecureFlag.
-func checkListen(flag, address, insecureFlag string, insecure bool) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return usageError{fmt.Errorf("--%s should look like 127.0.0.1:8420, not %q", flag, address)}
-	}
-	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) || insecure {
-		return nil
-	}
-	return usageError{fmt.Errorf("--%s %s would show patient data to the network without TLS; listen on 127.0.0.1 behind a proxy with TLS, or add --%s if you know what you do", flag, address, insecureFlag)}
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/lifecycle"
+	"github.com/noctua-screening/noctua/pkg/oidc"
 	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/pkg/token"
 	"github.com/noctua-screening/noctua/services/report"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/segment"
@@ -75,7 +77,7 @@ func (c *ingestCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	defer closeListener(listener)
-	stow, err := c.openStow(inv.ctx, "", "")
+	stow, err := c.openStow(inv.ctx, inv.logger, nil)
 	if err != nil {
 		return err
 	}
@@ -147,16 +149,40 @@ type reportCommand struct {
 	Model            string `help:"Folder of the model whose results count, if not the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
 	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
 	TokenFile        string `help:"File with the API token." env:"NOCTUA_TOKEN_FILE" placeholder:"FILE"`
+	Tokens           string `help:"File of the tokens that may do something alone, made by noctua token." env:"NOCTUA_TOKENS" placeholder:"FILE"`
 	S3PublicEndpoint string `name:"s3-public-endpoint" help:"S3 address that clients of noctua submit reach, if another." env:"NOCTUA_S3_PUBLIC_ENDPOINT" placeholder:"URL"`
+}
+
+// authority tells who has a token.
+func (c *reportCommand) authority() (*token.Authority, *oidc.Verifier, error) {
+	operator, err := secretOf("the API token", c.Token, c.TokenFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkOperatorToken(operator); err != nil {
+		return nil, nil, err
+	}
+	var file *token.File
+	if c.Tokens != "" {
+		if file, err = openTokens(c.Tokens, true); err != nil {
+			return nil, nil, err
+		}
+	}
+	jwts, err := c.verifier()
+	return newAuthority(operator, file, jwts), jwts, err
 }
 
 // Run runs until the process is told to stop.
 func (c *reportCommand) Run(inv *invocation) (err error) {
 	started := time.Now()
-	if err := checkListen("listen", c.Listen, "insecure", c.Insecure); err != nil {
+	certificates, err := certificate(inv.logger, "tls-cert", c.TLSCert, "tls-key", c.TLSKey)
+	if err != nil {
 		return err
 	}
-	token, err := secretOf("the API token", c.Token, c.TokenFile)
+	if err := checkListen("listen", c.Listen, "tls-cert", certificates != nil, "insecure", c.Insecure); err != nil {
+		return err
+	}
+	authority, jwts, err := c.authority()
 	if err != nil {
 		return err
 	}
@@ -184,13 +210,14 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 			return err
 		}
 	}
-	cfg := c.reportFlags.config(token, c.manifestFlags)
+	cfg := c.reportFlags.config(c.manifestFlags)
+	cfg.SMART = smartOf(inv.ctx, inv.logger, jwts)
 	index, db, err := openIndex(inv.ctx, c.Database, store.Config{ModelSHA: model.Manifest.Sha256, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	deps := report.Deps{Blob: objects, Queue: reportStream(b), Store: index, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now}
+	deps := report.Deps{Blob: objects, Queue: reportStream(b), Store: index, Authority: authority, TLS: certificates, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now}
 	exports, err := newExports(b, exporting, &deps)
 	if err != nil {
 		return err

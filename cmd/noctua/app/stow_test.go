@@ -1,11 +1,13 @@
 package app
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/token"
 )
 
@@ -30,20 +32,27 @@ func TestTokenLife(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 || strings.Contains(string(raw), north) || strings.Contains(string(raw), every) {
 		t.Errorf("the file has mode %v, %v, and holds %s", info.Mode(), err, raw)
 	}
-	authorize := authorizeBy(path, "the operator's token")
-	check := func(shown string, grant token.Grant, known bool) {
+	authorize := newAuthority("the operator's token", token.OpenFile(path, false), nil).Who
+	check := func(shown, name, clinics string) {
 		t.Helper()
-		if got, ok, err := authorize(shown); err != nil || ok != known || got != grant {
-			t.Errorf("%+v, %v, %v; want %+v, %v", got, ok, err, grant, known)
+		got, ok, err := authorize(t.Context(), shown)
+		if err != nil || ok != (name != "") || got.Name != name || got.Clinics(access.Upload, access.AllResources).String() != clinics {
+			t.Errorf("%+v, %v, %v; want %s for %s", got, ok, err, name, clinics)
 		}
 	}
-	check(north, token.Grant{Name: "pacs-north", Clinic: "north"}, true)
-	check(every, token.Grant{Name: "archive"}, true)
-	check("the operator's token", token.Grant{Name: "operator"}, true)
-	check("another", token.Grant{}, false)
-	check("", token.Grant{}, false)
+	check(north, "pacs-north", "north")
+	check(every, "archive", "all clinics")
+	check("the operator's token", "operator", "all clinics")
+	check("another", "", "no clinic")
+	check("", "", "no clinic")
 	out, _ = want(t, exitOK, "token", "list", "--file", path)
-	contains(t, out, "pacs-north", "upload:north", "archive")
+	contains(t, out, "pacs-north", "upload:north", "archive", "revoked")
+	out, errs = want(t, exitOK, "token", "create", "ehr", "--scope", "report.read:north", "--scope", "upload:south", "--expires", "90d", "--data", data)
+	contains(t, errs, "report.read:north upload:south", "until 20")
+	ehr, _, err := authorize(t.Context(), strings.TrimSpace(out))
+	if err != nil || ehr.Clinics(access.Read, access.AllResources).String() != "north" || ehr.Clinics(access.Upload, access.AllResources).String() != "south" {
+		t.Errorf("two scopes: %+v, %v", ehr, err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		exit int
@@ -51,6 +60,9 @@ func TestTokenLife(t *testing.T) {
 	}{
 		"the same name":  {[]string{"create", "archive", "--scope", "upload:south"}, exitInput, "[token-exists]"},
 		"another scope":  {[]string{"create", "x", "--scope", "everything"}, exitInput, "[token-scope-invalid]"},
+		"a bad time":     {[]string{"create", "x", "--scope", "upload", "--expires", "soon"}, exitUsage, "--expires"},
+		"bad days":       {[]string{"create", "x", "--scope", "upload", "--expires", "xd"}, exitUsage, "90d"},
+		"no time":        {[]string{"create", "x", "--scope", "upload", "--expires", "1ms"}, exitInput, "[token-life-invalid]"},
 		"no scope":       {[]string{"create", "x"}, exitUsage, "--scope"},
 		"a bad name":     {[]string{"create", "a/b", "--scope", "upload"}, exitInput, "[token-name-invalid]"},
 		"an unknown one": {[]string{"revoke", "x"}, exitInput, "[token-unknown]"},
@@ -61,21 +73,18 @@ func TestTokenLife(t *testing.T) {
 		}
 	}
 	want(t, exitOK, "token", "revoke", "pacs-north", "--data", data)
-	check(north, token.Grant{}, false)
-	check(every, token.Grant{Name: "archive"}, true)
+	check(north, "", "no clinic")
+	check(every, "archive", "all clinics")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	check(every, token.Grant{}, false)
-	check("the operator's token", token.Grant{Name: "operator"}, true)
+	check(every, "", "no clinic")
+	check("the operator's token", "operator", "all clinics")
 	if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := authorize(every); err == nil || ok {
+	if _, ok, err := authorize(t.Context(), every); err == nil || ok {
 		t.Errorf("by a damaged file: %v, %v", ok, err)
-	}
-	if _, ok, _ := authorizeBy(filepath.Join(data, "none"), "")(""); ok {
-		t.Error("where there is no operator, an empty token is its")
 	}
 }
 
@@ -98,6 +107,8 @@ func TestStowFlags(t *testing.T) {
 		"no door":             {[]string{"--stow-tokens", tokens}, exitUsage, "--stow-listen"},
 		"tokens not there":    {[]string{"--stow-listen", "127.0.0.1:0", "--stow-tokens", tokens + "x"}, exitInput, "[tokens-missing]"},
 		"junk for tokens":     {[]string{"--stow-listen", "127.0.0.1:0", "--stow-tokens", junk}, exitInput, "[tokens-damaged]"},
+		"a certificate alone": {[]string{"--stow-listen", "127.0.0.1:0", "--stow-tokens", tokens, "--stow-tls-cert", junk}, exitUsage, "--stow-tls-key"},
+		"junk for one":        {[]string{"--stow-listen", "127.0.0.1:0", "--stow-tokens", tokens, "--stow-tls-cert", junk, "--stow-tls-key", junk}, exitInput, "[certificate-unusable]"},
 		"beyond this machine": {[]string{"--stow-listen", "0.0.0.0:0", "--stow-tokens", tokens}, exitUsage, "--stow-insecure"},
 		"no address":          {[]string{"--stow-listen", "here", "--stow-tokens", tokens}, exitUsage, "--stow-listen"},
 	} {
@@ -108,7 +119,7 @@ func TestStowFlags(t *testing.T) {
 		})
 	}
 	flags := stowFlags{StowListen: "127.0.0.1:0"}
-	door, err := flags.openStow(t.Context(), tokens+"-later", "")
+	door, err := flags.openStow(t.Context(), slog.New(slog.DiscardHandler), newAuthority("", token.OpenFile(tokens+"-later", false), nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +128,7 @@ func TestStowFlags(t *testing.T) {
 		t.Errorf("the address is %s", flags.StowListen)
 	}
 	contains(t, flags.stowAnnouncement("http://WEB", "DATA"), "http://WEB/dicom-web/studies and http://"+flags.StowListen+"/dicom-web/studies", "--data DATA")
-	if _, err := (&stowFlags{StowListen: flags.StowListen, StowTokens: tokens}).openStow(t.Context(), "", ""); err == nil || !strings.Contains(err.Error(), "--stow-listen") {
+	if _, err := (&stowFlags{StowListen: flags.StowListen, StowTokens: tokens}).openStow(t.Context(), slog.New(slog.DiscardHandler), nil); err == nil || !strings.Contains(err.Error(), "--stow-listen") {
 		t.Errorf("an address that is taken: %v", err)
 	}
 }

@@ -62,15 +62,21 @@ func (s *SQL) RejectedOf(ctx context.Context, clinic, studyUID string) ([]Reject
 	return collect(rows, err, scanRejected)
 }
 
-// FindRejected returns quarantined files of a state ("": all), the newest first, and how many there are in all. since zero: all.
-func (s *SQL) FindRejected(ctx context.Context, state quarantine.State, since time.Time, limit, offset int) ([]Rejected, int, error) {
-	const where = ` FROM rejected WHERE received_ms >= ? AND (? = '' OR state = ?)`
+// FindRejected returns quarantined files of a state ("": all) at clinics (nil: all), the newest first, and how many there are in all.
+// since zero: all.
+func (s *SQL) FindRejected(ctx context.Context, clinics []string, state quarantine.State, since time.Time, limit, offset int) ([]Rejected, int, error) {
+	var c conditions
+	c.add(`received_ms >= ?`, ms(since))
+	c.among(clinics)
+	if state != "" {
+		c.add(`state = ?`, string(state))
+	}
 	var total int
-	if err := s.queryRow(ctx, `SELECT COUNT(*)`+where, ms(since), string(state), string(state)).Scan(&total); err != nil {
+	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM rejected WHERE `+c.where(), c.args...).Scan(&total); err != nil {
 		return nil, 0, unavailable(err)
 	}
-	rows, err := s.query(ctx, `SELECT `+rejectedColumns+where+` ORDER BY received_ms DESC, document_key LIMIT ? OFFSET ?`,
-		ms(since), string(state), string(state), limit, offset)
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE `+c.where()+` ORDER BY received_ms DESC, document_key LIMIT ? OFFSET ?`,
+		append(c.args, limit, offset)...)
 	found, err := collect(rows, err, scanRejected)
 	return found, total, err
 }
@@ -112,39 +118,46 @@ func (s *SQL) PutDuplicate(ctx context.Context, d Duplicate) error {
 	})
 }
 
-// Count returns the numbers of what came since a moment (zero: ever); what is pending counts whenever it came.
-func (s *SQL) Count(ctx context.Context, since time.Time) (Counts, error) {
-	var c Counts
+// Count returns the numbers of what came to clinics (nil: all) since a moment (zero: ever); what is pending counts whenever it came.
+func (s *SQL) Count(ctx context.Context, clinics []string, since time.Time) (Counts, error) {
+	var out Counts
 	from := ms(since)
 	for _, part := range []struct {
 		into  *int
-		query string
+		what  string // and from where
+		where string
 		args  []any
 	}{
-		{&c.Pending, `SELECT COUNT(*) FROM images WHERE settled = 0`, nil},
-		{&c.Done, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ?`, []any{from}},
-		{&c.Failed, `SELECT COUNT(*) FROM images WHERE settled = 2 AND received_ms >= ?`, []any{from}},
-		{&c.Ungradable, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'ungradable'`, []any{from}},
-		{&c.NotAnalysed, `SELECT COUNT(*) FROM images WHERE settled = 1 AND received_ms >= ? AND status = 'not-analysed'`, []any{from}},
-		{&c.Duplicate, `SELECT COUNT(*) FROM duplicates WHERE received_ms >= ?`, []any{from}},
-		{&c.Quarantined, `SELECT COUNT(*) FROM rejected WHERE state = 'open' AND received_ms >= ?`, []any{from}},
-		{&c.Releasing, `SELECT COUNT(*) FROM rejected WHERE state = 'releasing'`, nil},
-		{&c.Discarded, `SELECT COUNT(*) FROM rejected WHERE state = 'discarded' AND received_ms >= ?`, []any{from}},
-		{&c.Reports, `SELECT COUNT(*) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
-		{&c.Patients, `SELECT COUNT(DISTINCT patient_key) FROM reports WHERE superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
+		{&out.Pending, `COUNT(*) FROM images`, `settled = 0`, nil},
+		{&out.Done, `COUNT(*) FROM images`, `settled = 1 AND received_ms >= ?`, []any{from}},
+		{&out.Failed, `COUNT(*) FROM images`, `settled = 2 AND received_ms >= ?`, []any{from}},
+		{&out.Ungradable, `COUNT(*) FROM images`, `settled = 1 AND received_ms >= ? AND status = 'ungradable'`, []any{from}},
+		{&out.NotAnalysed, `COUNT(*) FROM images`, `settled = 1 AND received_ms >= ? AND status = 'not-analysed'`, []any{from}},
+		{&out.Duplicate, `COUNT(*) FROM duplicates`, `received_ms >= ?`, []any{from}},
+		{&out.Quarantined, `COUNT(*) FROM rejected`, `state = 'open' AND received_ms >= ?`, []any{from}},
+		{&out.Releasing, `COUNT(*) FROM rejected`, `state = 'releasing'`, nil},
+		{&out.Discarded, `COUNT(*) FROM rejected`, `state = 'discarded' AND received_ms >= ?`, []any{from}},
+		{&out.Reports, `COUNT(*) FROM reports`, `superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
+		{&out.Patients, `COUNT(DISTINCT patient_key) FROM reports`, `superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
 	} {
-		if err := s.queryRow(ctx, part.query, part.args...).Scan(part.into); err != nil {
+		var c conditions
+		c.add(part.where, part.args...)
+		c.among(clinics)
+		if err := s.queryRow(ctx, `SELECT `+part.what+` WHERE `+c.where(), c.args...).Scan(part.into); err != nil {
 			return Counts{}, unavailable(err)
 		}
 	}
-	return c, nil
+	return out, nil
 }
 
-// Pace returns how many images were first reported with an outcome since a moment, and when the first of them was.
-func (s *SQL) Pace(ctx context.Context, since time.Time) (int, time.Time, error) {
+// Pace returns how many images of clinics (nil: all) were first reported with an outcome since a moment, and when the first of them was.
+func (s *SQL) Pace(ctx context.Context, clinics []string, since time.Time) (int, time.Time, error) {
+	var c conditions
+	c.add(`reported_ms >= ? AND settled > 0`, ms(since))
+	c.among(clinics)
 	var n int
 	var first sql.NullInt64
-	err := s.queryRow(ctx, `SELECT COUNT(*), MIN(reported_ms) FROM images WHERE reported_ms >= ? AND settled > 0`, ms(since)).Scan(&n, &first)
+	err := s.queryRow(ctx, `SELECT COUNT(*), MIN(reported_ms) FROM images WHERE `+c.where(), c.args...).Scan(&n, &first)
 	return n, fromMs(first.Int64), unavailable(err)
 }
 

@@ -45,6 +45,7 @@ type ReportQuery struct {
 	Issued, Updated []Span
 	NotIssued       []Span
 	NotUpdated      []Span
+	Clinics         []string // nil: all; a list that is empty selects nothing
 
 	// Snapshot freezes the versions that were newest at that moment; zero: now.
 	Snapshot   time.Time
@@ -93,6 +94,17 @@ func (c *conditions) in(column string, values []string) {
 	}
 }
 
+// among keeps to clinics, where it is not all of them.
+func (c *conditions) among(clinics []string) {
+	switch {
+	case clinics == nil:
+	case len(clinics) == 0:
+		c.add(`1 = 0`)
+	default:
+		c.in(`clinic`, clinics)
+	}
+}
+
 func (c *conditions) any(parts []string, args []any) {
 	if len(parts) > 0 {
 		c.add(`(`+strings.Join(parts, ` OR `)+`)`, args...)
@@ -134,6 +146,7 @@ func (q ReportQuery) conditions() conditions {
 	} else {
 		c.add(`updated_ms <= ? AND superseded_ms > ?`, ms(q.Snapshot), ms(q.Snapshot))
 	}
+	c.among(q.Clinics)
 	c.in(`report_id`, q.ReportIDs)
 	c.in(`study_uid`, q.StudyUIDs)
 	c.in(`accession`, q.Accessions)
@@ -207,7 +220,8 @@ func (s *SQL) CountReports(ctx context.Context, q ReportQuery) (int, error) {
 type PatientQuery struct {
 	Keys        []string // whole keys or their first digits
 	Identifiers []Identifier
-	Search      string // part of the name or ID, folded
+	Clinics     []string // nil: all; a list that is empty selects nothing
+	Search      string   // part of the name or ID, folded
 	// ImageStatuses selects patients who have an image of one of these statuses in a report.
 	ImageStatuses []string
 	// Changed orders by the last update, newest first; else by name.
@@ -222,6 +236,7 @@ type PatientQuery struct {
 func (q PatientQuery) conditions() conditions {
 	var c conditions
 	c.add(`1 = 1`)
+	c.among(q.Clinics)
 	var parts []string
 	var values []any
 	for _, key := range q.Keys {

@@ -122,6 +122,21 @@ func (s *SQL) SetComplete(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error { return tx.set(completeSetting, "yes") })
 }
 
+// Note returns what was noted under a name; "" if nothing was.
+func (s *SQL) Note(ctx context.Context, name string) (string, error) {
+	var value string
+	err := s.queryRow(ctx, `SELECT value FROM settings WHERE name = ?`, "note "+name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, unavailable(err)
+}
+
+// SetNote notes something that is no projection of the buckets, and is lost with the index.
+func (s *SQL) SetNote(ctx context.Context, name, value string) error {
+	return s.write(ctx, func(tx *tx) error { return tx.set("note "+name, value) })
+}
+
 // Ping tells whether the database answers.
 func (s *SQL) Ping(ctx context.Context) error { return unavailable(s.db.PingContext(ctx)) }
 

@@ -48,6 +48,7 @@ func Run(t *testing.T, open Open) {
 		"frozen search":                testSnapshot,
 		"paging":                       testPaging,
 		"patients":                     testPatients,
+		"clinics":                      testClinics,
 		"text from outside":            testText,
 		"counts and pace":              testCounts,
 		"everything twice is once":     testIdempotent,
@@ -216,7 +217,7 @@ func testModelChange(t *testing.T, open Open) {
 		t.Fatalf("after a change of model the image is %s", got.Status)
 	}
 	dueAt(t, s, 1, time.Time{}) // the report speaks for the old model until the new one has spoken
-	c, err := s.Count(t.Context(), time.Time{})
+	c, err := s.Count(t.Context(), nil, time.Time{})
 	must(t, err)
 	if c.Pending != 1 || c.Done != 0 {
 		t.Fatalf("counts after a change of model: %+v", c)
@@ -294,7 +295,7 @@ func testSettled(t *testing.T, open Open) {
 	must(t, s.PutImage(t.Context(), img, Start))
 	counts := func(pending, done, failed int) {
 		t.Helper()
-		c, err := s.Count(t.Context(), time.Time{})
+		c, err := s.Count(t.Context(), nil, time.Time{})
 		must(t, err)
 		if c.Pending != pending || c.Done != done || c.Failed != failed {
 			t.Fatalf("counts %+v, want pending %d, done %d, failed %d", c, pending, done, failed)
@@ -356,7 +357,7 @@ func testRejected(t *testing.T, open Open) {
 	}
 	find := func(state quarantine.State, want int) {
 		t.Helper()
-		_, total, err := s.FindRejected(t.Context(), state, time.Time{}, 1, 0)
+		_, total, err := s.FindRejected(t.Context(), nil, state, time.Time{}, 1, 0)
 		must(t, err)
 		if total != want {
 			t.Fatalf("%d rejected in state %q, want %d", total, state, want)
@@ -373,7 +374,7 @@ func testRejected(t *testing.T, open Open) {
 	must(t, s.PutRejected(t.Context(), decided, Start.Add(2*time.Hour)))
 	dueAt(t, s, 1, Start.Add(2*time.Hour).Add(Timing.Settle))
 	find(quarantine.Releasing, 1)
-	if c, err := s.Count(t.Context(), time.Time{}); err != nil || c.Quarantined != 1 || c.Releasing != 1 {
+	if c, err := s.Count(t.Context(), nil, time.Time{}); err != nil || c.Quarantined != 1 || c.Releasing != 1 {
 		t.Fatalf("counts %+v, %v", c, err)
 	}
 	must(t, s.PutRejected(t.Context(), released, Start.Add(2*time.Hour)))
@@ -390,7 +391,7 @@ func testRejected(t *testing.T, open Open) {
 	discarded := elsewhere
 	discarded.Steps = []quarantine.Step{{Decision: record.Decision{Number: 1, Action: record.ActionDiscard, DecidedAt: Start}}}
 	must(t, s.PutRejected(t.Context(), discarded, Start))
-	if c, err := s.Count(t.Context(), time.Time{}); err != nil || c.Quarantined != 0 || c.Releasing != 0 || c.Discarded != 1 {
+	if c, err := s.Count(t.Context(), nil, time.Time{}); err != nil || c.Quarantined != 0 || c.Releasing != 0 || c.Discarded != 1 {
 		t.Fatalf("counts %+v, %v", c, err)
 	}
 	if one, err := s.RejectedBy(t.Context(), "south", "south/2026-11-23/a"); err != nil || !reflect.DeepEqual(one.History(), discarded) {
@@ -512,14 +513,14 @@ func testConcurrent(t *testing.T, open Open) {
 				if err := s.PutImage(ctx, img, Start); err != nil {
 					t.Errorf("writing: %v", err)
 				}
-				if _, err := s.Count(ctx, time.Time{}); err != nil {
+				if _, err := s.Count(ctx, nil, time.Time{}); err != nil {
 					t.Errorf("reading: %v", err)
 				}
 			}
 		})
 	}
 	group.Wait()
-	c, err := s.Count(ctx, time.Time{})
+	c, err := s.Count(ctx, nil, time.Time{})
 	must(t, err)
 	if c.Pending != writers*each {
 		t.Fatalf("%d images, want %d", c.Pending, writers*each)

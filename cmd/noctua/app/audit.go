@@ -1,0 +1,140 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/noctua-screening/noctua/cmd/noctua/app/embedded"
+	"github.com/noctua-screening/noctua/pkg/audit"
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/record"
+)
+
+// auditCommand looks after the audit log.
+type auditCommand struct {
+	Verify auditVerifyCommand `cmd:"" help:"Read the whole audit log and find every entry that was changed, removed or put in."`
+}
+
+// auditVerifyCommand checks the audit log. It reads the bucket itself, and not by a service that could be mistaken.
+type auditVerifyCommand struct {
+	clientFlags     `embed:""`
+	S3Endpoint      string   `name:"s3-endpoint" help:"S3 server of a Noctua that is not embedded, instead of --data." env:"NOCTUA_S3_ENDPOINT" placeholder:"URL"`
+	S3Region        string   `name:"s3-region" help:"S3 region." default:"us-east-1" env:"NOCTUA_S3_REGION"`
+	S3AccessKey     string   `name:"s3-access-key" help:"S3 access key." env:"NOCTUA_S3_ACCESS_KEY"`
+	S3SecretKey     string   `name:"s3-secret-key" help:"S3 secret key; better given by --s3-secret-key-file or the environment." env:"NOCTUA_S3_SECRET_KEY"`
+	S3SecretKeyFile string   `name:"s3-secret-key-file" help:"File with the S3 secret key." env:"NOCTUA_S3_SECRET_KEY_FILE" placeholder:"FILE"`
+	BucketPrefix    string   `help:"What the names of the buckets begin with." default:"noctua-" env:"NOCTUA_BUCKET_PREFIX"`
+	Known           []string `help:"Where the log ended at an earlier time, as this command printed it: then what was changed at its end shows, too." placeholder:"NUMBER:SHA256"`
+}
+
+// progressEvery entries the progress is shown.
+const progressEvery = 10_000
+
+// Run checks the log.
+func (c *auditVerifyCommand) Run(inv *invocation) error {
+	var known []audit.Head
+	for _, text := range c.Known {
+		head, err := parseHead(text)
+		if err != nil {
+			return usageError{err}
+		}
+		known = append(known, head)
+	}
+	storage, err := c.storage()
+	if err != nil {
+		return err
+	}
+	store, err := blob.New(storage)
+	if err != nil {
+		return err
+	}
+	if noted, err := c.noted(inv); err != nil {
+		return err
+	} else if noted.Number > 0 {
+		known = append(known, noted)
+	}
+	var first, last record.Audit
+	n, denied := 0, 0
+	started := time.Now()
+	head, err := audit.Check(inv.ctx, store, store.Buckets().Audit, known, func(e record.Audit) error {
+		if n++; n == 1 {
+			first = e
+		}
+		last = e
+		if e.Outcome == record.AuditDenied {
+			denied++
+		}
+		if n%progressEvery == 0 {
+			_, err := fmt.Fprintf(inv.err, "%d entries, %.0f a second\n", n, float64(n)/time.Since(started).Seconds())
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		_, err := fmt.Fprintln(inv.out, "The audit log is empty.")
+		return err
+	}
+	_, err = fmt.Fprintf(inv.out, `The audit log is whole: %d entries (%d to %d), %d of them of requests that were denied.
+  first  %s
+  last   %s
+  end    %d:%s
+Keep the line "end" elsewhere and give it as --known next time: then what is changed at the end shows, too.
+`, n, first.Number, last.Number, denied, first.RecordedAt.Format(time.RFC3339), last.RecordedAt.Format(time.RFC3339), head.Number, head.Sha256)
+	return err
+}
+
+// storage is where the log is: the embedded S3 server of a data folder, or another.
+func (c *auditVerifyCommand) storage() (blob.Config, error) {
+	if c.S3Endpoint != "" {
+		external := externalFlags{storeFlags: storeFlags{S3Endpoint: c.S3Endpoint, S3Region: c.S3Region, S3AccessKey: c.S3AccessKey, S3SecretKey: c.S3SecretKey, S3SecretKeyFile: c.S3SecretKeyFile, BucketPrefix: c.BucketPrefix}}
+		return external.objects()
+	}
+	if c.URL != "" {
+		return blob.Config{}, usageError{errors.New("the audit log is read from the S3 server itself: give --data, or --s3-endpoint with its keys; --url names the service that noted where it ended")}
+	}
+	var e endpoint
+	var s secrets
+	if err := errors.Join(readJSONFile(filepath.Join(c.Data, endpointFile), &e), readJSONFile(filepath.Join(c.Data, secretsFile), &s)); err != nil {
+		return blob.Config{}, fault.Wrap(fault.NotFound, "noctua-not-found", err, "no running Noctua was found in %s; start one with noctua run, or name one with --data, or an S3 server with --s3-endpoint", c.Data)
+	}
+	return blob.Config{Endpoint: strings.TrimPrefix(e.S3URL, "http://"), AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: embedded.Region}, nil
+}
+
+// noted asks the service where it last saw the log end; zero if there is no service to ask, or it has not seen it yet.
+func (c *auditVerifyCommand) noted(inv *invocation) (audit.Head, error) {
+	if c.S3Endpoint != "" && c.URL == "" {
+		return audit.Head{}, nil
+	}
+	service, err := c.connect()
+	if err != nil {
+		return audit.Head{}, err
+	}
+	var answer struct {
+		Known string `json:"known"`
+	}
+	if err := service.call(inv.ctx, "GET", "/api/audit/head", nil, &answer); err != nil {
+		return audit.Head{}, err
+	}
+	if answer.Known == "" {
+		return audit.Head{}, nil
+	}
+	return parseHead(answer.Known)
+}
+
+func parseHead(text string) (audit.Head, error) {
+	number, sum, ok := strings.Cut(text, ":")
+	n, err := strconv.Atoi(number)
+	const hexDigits = 64
+	if !ok || err != nil || n < 1 || len(sum) != hexDigits || strings.Trim(sum, "0123456789abcdef") != "" {
+		return audit.Head{}, fmt.Errorf("the end of an audit log should look like 1234:<SHA-256>, as noctua audit verify prints it, not %q", text)
+	}
+	return audit.Head{Number: n, Sha256: sum}, nil
+}
