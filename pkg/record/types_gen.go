@@ -817,6 +817,48 @@ type PatientIdentity struct {
 	Sex Sex `json:"sex,omitempty,omitzero"`
 }
 
+// What a person decided about who a patient is: one document a decision, numbered
+// for each patient as issued, never changed. The newest decision that was not
+// undone counts.
+type PatientLink struct {
+	// merge: all studies of the patient are of into; split: one study is of into;
+	// undo: the decision undoes counts no more.
+	Action string `json:"action"`
+
+	// Who decided.
+	By string `json:"by"`
+
+	// Clinic: first segment of the inbox key.
+	Clinic string `json:"clinic"`
+
+	// RFC 3339, UTC.
+	DecidedAt time.Time `json:"decided_at"`
+
+	// Of merge and split: whose the studies are.
+	Into *PatientIdentity `json:"into,omitempty,omitzero"`
+
+	// From 1, without gaps.
+	Number int `json:"number"`
+
+	// Key of the patient as the issuer named them.
+	PatientKey string `json:"patient_key"`
+
+	// SHA-256 of the decision before; empty in the first.
+	PreviousSha256 string `json:"previous_sha256"`
+
+	// Why.
+	Reason string `json:"reason"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// Of split: the study.
+	StudyUID string `json:"study_uid,omitempty,omitzero"`
+
+	// Of undo: number of the decision.
+	Undoes int `json:"undoes,omitempty,omitzero"`
+}
+
 // Where the numbers come from.
 type Provenance struct {
 	// Canvas.
@@ -1047,6 +1089,9 @@ type Report struct {
 	// older one while it has no outcome.
 	Counts ReportCounts `json:"counts"`
 
+	// Both eyes, the right one first.
+	Eyes []ReportEye `json:"eyes,omitempty,omitzero"`
+
 	// RFC 3339, UTC.
 	FirstIssuedAt time.Time `json:"first_issued_at"`
 
@@ -1060,11 +1105,26 @@ type Report struct {
 	// absent if there are none.
 	Missing []ReportMissing `json:"missing,omitempty,omitzero"`
 
+	// Models that the report speaks for: those of its images, each once, by name,
+	// version and hash.
+	Models []ModelReference `json:"models,omitempty,omitzero"`
+
+	// What waits for a person, the most urgent first.
+	NeedsPerson []ReportTask `json:"needs_person,omitempty,omitzero"`
+
 	// What this report is and is not.
 	Notice string `json:"notice"`
 
 	// The patient as the issuer named them. Stays inside buckets and the index.
 	Patient PatientIdentity `json:"patient"`
+
+	// The patient as the issuer named them, where a person decided that the study is
+	// of another one, who is then in patient.
+	PatientAsIssued *PatientIdentity `json:"patient_as_issued,omitempty,omitzero"`
+
+	// Decisions by which the study is of the patient, in the order in which they were
+	// followed; absent if there are none.
+	PatientLinks []string `json:"patient_links,omitempty,omitzero"`
 
 	// Rejected corresponds to the JSON schema field "rejected".
 	Rejected []ReportRejected `json:"rejected"`
@@ -1074,6 +1134,10 @@ type Report struct {
 
 	// Kind and version of this document.
 	Schema string `json:"schema"`
+
+	// Measures of each eye over the visits, where their error is known. Absent where
+	// no earlier visit has a report.
+	Series []ReportSeries `json:"series,omitempty,omitzero"`
 
 	// Status corresponds to the JSON schema field "status".
 	Status ReportStatus `json:"status"`
@@ -1137,6 +1201,29 @@ type ReportCounts struct {
 
 	// Images.
 	Ungradable int `json:"ungradable"`
+}
+
+// An eye, and the picture that stands for it.
+type ReportEye struct {
+	// Pictures of the eye that are not superseded.
+	Images int `json:"images"`
+
+	// R: right eye (OD), L: left eye (OS).
+	Laterality Laterality `json:"laterality"`
+
+	// Its SHA-256.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+
+	// SOP instance of the picture that stands for the eye; absent where none is
+	// measured.
+	SOPUID string `json:"sop_uid,omitempty,omitzero"`
+
+	// Of the picture that stands for it, or what is known of its pictures; none:
+	// there is no picture of it.
+	Status string `json:"status"`
+
+	// Which picture stands for the eye and why, or why none does, in a sentence.
+	Text string `json:"text"`
 }
 
 // One image of the study.
@@ -1247,6 +1334,39 @@ type ReportRejected struct {
 	SOPUID string `json:"sop_uid,omitempty,omitzero"`
 }
 
+// One measure of one eye over the visits.
+type ReportSeries struct {
+	// Name for people.
+	Display string `json:"display"`
+
+	// R: right eye (OD), L: left eye (OS).
+	Laterality Laterality `json:"laterality"`
+
+	// Stable code of the measure.
+	Name string `json:"name"`
+
+	// Visits from the earliest to this one.
+	Points []SeriesPoint `json:"points"`
+
+	// What the series says, in a sentence.
+	Text string `json:"text"`
+
+	// UCUM unit.
+	Unit string `json:"unit"`
+}
+
+// Something that a person should do.
+type ReportTask struct {
+	// Stable code.
+	Code string `json:"code"`
+
+	// Laterality corresponds to the JSON schema field "laterality".
+	Laterality Laterality `json:"laterality,omitempty,omitzero"`
+
+	// What to do, in a sentence.
+	Text string `json:"text"`
+}
+
 // Analysis of one image by one model; written last, so that its presence means
 // that the files that it names are there.
 type Result struct {
@@ -1329,6 +1449,34 @@ type ResultFiles struct {
 
 	// Centre lines by width, parts of the field, optic disc and zones; on the canvas.
 	VesselMap string `json:"vessel_map,omitempty,omitzero"`
+}
+
+// The measure on one visit, by the picture that stands for the eye.
+type SeriesPoint struct {
+	// Something that a reader must know: stable code and a sentence.
+	AbsentReason *Note `json:"absent_reason,omitempty,omitzero"`
+
+	// Half width of the 90 % interval.
+	Error *float64 `json:"error,omitempty,omitzero"`
+
+	// Id.
+	ReportID string `json:"report_id"`
+
+	// SHA-256, lower-case hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// DICOM UID.
+	SOPUID string `json:"sop_uid"`
+
+	// StudyDate corresponds to the JSON schema field "study_date".
+	StudyDate string `json:"study_date"`
+
+	// Value in unit; absent where it was not measured.
+	Value *float64 `json:"value,omitempty,omitzero"`
+
+	// How this report's value lies to the one of the visit; absent for this visit,
+	// and where they cannot be compared.
+	Verdict Verdict `json:"verdict,omitempty,omitzero"`
 }
 
 // Numbers of images, as noctua status --json prints them. received = pending +

@@ -70,6 +70,8 @@ func assemble(study store.Study, parts []part, rejected []store.Rejected, expect
 	}
 	r.Missing = missing(study, expected)
 	r.Counts.Rejected = len(r.Rejected)
+	r.Models, r.Eyes = models(r), bothEyes(r)
+	r.NeedsPerson = needsPerson(r)
 	return r
 }
 
@@ -184,9 +186,13 @@ func ungradableReason(res *record.Result) *record.Note {
 // sameContent tells whether two reports say the same of their study. Version, status and times of issue are about the report,
 // and the code version about the program: a new program alone issues nothing again. a is the older one.
 func sameContent(a, b *record.Report) (bool, error) {
+	// A report by a program that did not compare, or that did not tell of eyes and series, is not issued again for these alone: a new program
+	// would amend every report.
 	if a.Comparisons == nil {
-		// A report by a program that did not compare is not issued again for the comparisons alone: a new program would amend every report.
 		a, b = uncompared(a), uncompared(b)
+	}
+	if a.Eyes == nil {
+		a, b = withoutEyes(a), withoutEyes(b)
 	}
 	rawA, err := content(a)
 	if err != nil {
@@ -203,6 +209,13 @@ func uncompared(r *record.Report) *record.Report {
 	for n := range c.Images {
 		c.Images[n].HorizontalFOVDeg = nil
 	}
+	return &c
+}
+
+// withoutEyes is a report without what is derived of its images, and of the visits before the last one.
+func withoutEyes(r *record.Report) *record.Report {
+	c := *r
+	c.Eyes, c.Series, c.NeedsPerson, c.Models = nil, nil, nil, nil
 	return &c
 }
 

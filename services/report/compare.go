@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -47,29 +46,6 @@ func compare(r, previous *record.Report) []record.ReportComparison {
 		}
 	}
 	return out
-}
-
-// standing returns the image that stands for an eye: of the measured ones that are not superseded the one with the best quality score
-// (not judged: 0); of equals the one acquired first, then by UID and bytes. nil: there is none.
-func standing(r *record.Report, side record.Laterality) *record.ReportImage {
-	score := func(i *record.ReportImage) float64 {
-		if i.Quality == nil {
-			return 0
-		}
-		return i.Quality.Score
-	}
-	var found *record.ReportImage
-	for n := range r.Images {
-		img := &r.Images[n]
-		if img.Laterality != side || img.Status != record.ImageMeasured || img.Provenance == nil || isSuperseded(*img) {
-			continue
-		}
-		if found == nil || cmp.Or(cmp.Compare(score(found), score(img)), cmp.Compare(img.AcquiredAt, found.AcquiredAt),
-			cmp.Compare(img.SOPUID, found.SOPUID), cmp.Compare(img.Sha256, found.Sha256)) < 0 {
-			found = img
-		}
-	}
-	return found
 }
 
 func comparedImage(r *record.Report, img *record.ReportImage) *record.ComparedImage {

@@ -208,44 +208,56 @@ func (s *Service) newest(ctx context.Context, id string) (*record.Report, error)
 	return record.Decode[record.Report](record.ReportSchema, r.Document)
 }
 
-// assembleStudy reads a study's documents from the buckets and makes the content of its report. It names the visit that the report is
+// assembleStudy reads a study's documents from the buckets and makes the content of its report. It names the visits that the report is
 // compared with.
-func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record.Report, store.Visit, error) {
+func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record.Report, store.Visits, error) {
 	images, err := s.deps.Store.ImagesOf(ctx, study.ReportID)
 	if err != nil {
-		return nil, store.Visit{}, err
+		return nil, store.Visits{}, err
 	}
 	parts := make([]part, len(images))
 	for n, img := range images {
 		if parts[n], err = s.readPart(ctx, img); err != nil {
-			return nil, store.Visit{}, err
+			return nil, store.Visits{}, err
 		}
 	}
 	rejected, err := s.deps.Store.RejectedOf(ctx, study.Clinic, study.StudyUID)
 	if err != nil {
-		return nil, store.Visit{}, err
+		return nil, store.Visits{}, err
 	}
 	expected, err := s.deps.Store.ExpectedOf(ctx, study.Clinic, study.StudyUID)
 	if err != nil {
-		return nil, store.Visit{}, err
+		return nil, store.Visits{}, err
 	}
 	next := assemble(study, parts, rejected, expected, s.cfg.Version)
-	if next.StudyDate == "" {
-		next.Comparisons = compare(next, nil)
-		return next, store.Visit{}, nil
+	visits, err := s.visits(ctx, study, next)
+	return next, visits, err
+}
+
+// visits adds to a report what there is to say about the visits before, and names them.
+func (s *Service) visits(ctx context.Context, study store.Study, r *record.Report) (store.Visits, error) {
+	if r.StudyDate == "" {
+		r.Comparisons = compare(r, nil)
+		return store.Visits{}, nil
 	}
-	before, visit, err := s.deps.Store.Previous(ctx, study.PatientKey, next.StudyDate)
+	found, visits, err := s.deps.Store.Earlier(ctx, r.Patient.Key, r.StudyDate)
 	if err != nil {
-		return nil, store.Visit{}, err
+		return store.Visits{}, err
+	}
+	var earlier []*record.Report
+	for _, v := range found {
+		doc, err := s.documentOf(ctx, v)
+		if err != nil {
+			return store.Visits{}, fmt.Errorf("reading the report on an earlier visit: %w", err)
+		}
+		earlier = append(earlier, doc)
 	}
 	var previous *record.Report
-	if before != nil {
-		if previous, err = s.documentOf(ctx, *before); err != nil {
-			return nil, store.Visit{}, fmt.Errorf("reading the report on the visit before: %w", err)
-		}
+	if len(earlier) > 0 {
+		previous = earlier[0]
 	}
-	next.Comparisons = compare(next, previous)
-	return next, visit, nil
+	r.Comparisons, r.Series = compare(r, previous), series(r, earlier)
+	return visits, nil
 }
 
 func (s *Service) readPart(ctx context.Context, img store.Image) (part, error) {

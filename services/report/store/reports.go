@@ -48,8 +48,9 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	if newer.Valid {
 		superseded, content = max(updated, newer.Int64), ""
 	}
-	var former sql.NullString
-	if err := t.queryRow(`SELECT MAX(study_date) FROM reports WHERE report_id = ? AND superseded_ms = ?`, doc.ReportID, forever).Scan(&former); err != nil {
+	var former visit
+	err = t.queryRow(`SELECT patient_key, study_date FROM reports WHERE report_id = ? AND superseded_ms = ?`, doc.ReportID, forever).Scan(&former.patientKey, &former.studyDate)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if _, err := t.exec(`INSERT INTO reports (report_id, version, document_key, clinic, patient_key, patient_id, patient_issuer, study_uid,
@@ -72,7 +73,7 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	if _, err := t.exec(`UPDATE studies SET status = ? WHERE report_id = ?`, string(doc.Status), doc.ReportID); err != nil {
 		return err
 	}
-	if err := t.touchNext(doc, former.String, at, timing); err != nil {
+	if err := t.touchLater(doc, former, at, timing); err != nil {
 		return err
 	}
 	return t.markReported(doc)

@@ -97,7 +97,7 @@ func (t *tx) cover(study Study, at time.Time, timing Timing) error {
 	if err := t.reschedule(study.ReportID, timing); err != nil {
 		return err
 	}
-	return t.checkVisit(study, at, timing)
+	return t.checkVisits(study, at, timing)
 }
 
 // reschedule counts a study's pending images and missing instances, and applies the one rule of when it is due.

@@ -96,7 +96,7 @@ type Study struct {
 	AwaitUntil                             time.Time // until when the missing ones are waited for
 	AwaitOver                              time.Time // AwaitUntil that was dealt with; zero: none
 	Late                                   bool      // some are missing at the moment for which Due was asked, and are not waited for any more
-	Compared                               Visit     // the visit that the report was compared with as it was made; not stored
+	Compared                               Visits    // the visits that the report was compared with as it was made; not stored
 }
 
 // Counts are numbers of images (files, for the quarantined and the duplicates).

@@ -3,67 +3,79 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-// Visit names the version of the report on the visit before a study's.
-type Visit struct {
-	StudyDate string // of the study; "": it has none, and no visit is before it
-	ReportID  string // "": there is none
-	Version   int
+// MaxEarlier is how many reports on earlier visits a report looks back on: so many are read for each, and so many are made again when one
+// comes late.
+const MaxEarlier = 12
+
+// Visits name the versions of the reports on the visits before a study's.
+type Visits struct {
+	PatientKey string // whose they are
+	StudyDate  string // of the study; "": it has none, and no visit is before it
+	Versions   string // which they are, as a text that is equal only for the same ones
 }
 
-const previousReport = ` FROM reports WHERE patient_key = ? AND superseded_ms = ? AND study_date > '' AND study_date < ?
-	ORDER BY study_date DESC, study_uid DESC LIMIT 1`
+const earlierReports = ` FROM reports WHERE patient_key = ? AND superseded_ms = ? AND study_date > '' AND study_date < ?
+	ORDER BY study_date DESC, study_uid DESC LIMIT ?`
 
-// Previous returns the newest version of the report on the visit before studyDate (yyyy-mm-dd) of a patient, and names it; nil if there is
-// none. Of several studies on that day it is the one with the greatest UID. It reads one row, however many visits there are.
-func (s *SQL) Previous(ctx context.Context, patientKey, studyDate string) (*Report, Visit, error) {
-	visit := Visit{StudyDate: studyDate}
-	r, err := scanReport(s.queryRow(ctx, `SELECT `+reportColumns+previousReport, patientKey, forever, studyDate))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, visit, nil
-	}
+// Earlier returns the newest versions of the reports on the visits before studyDate (yyyy-mm-dd) of a patient, the latest first, at most
+// MaxEarlier, and names them. Of several studies on a day the one with the greatest UID is the latest.
+func (s *SQL) Earlier(ctx context.Context, patientKey, studyDate string) ([]Report, Visits, error) {
+	rows, err := s.query(ctx, `SELECT `+reportColumns+earlierReports, patientKey, forever, studyDate, MaxEarlier)
+	found, err := collect(rows, err, func(r *sql.Rows) (Report, error) { return scanReport(r) })
 	if err != nil {
-		return nil, visit, unavailable(err)
+		return nil, Visits{}, err
 	}
-	visit.ReportID, visit.Version = r.ReportID, r.Version
-	return &r, visit, nil
+	var names []string
+	for _, v := range found {
+		names = append(names, nameVersion(v.ReportID, v.Version))
+	}
+	return found, Visits{PatientKey: patientKey, StudyDate: studyDate, Versions: strings.Join(names, " ")}, nil
 }
 
-// checkVisit touches a study if the visit before it is not the one any more that it was compared with: it came while the report was made.
-func (t *tx) checkVisit(study Study, at time.Time, timing Timing) error {
-	if study.Compared.StudyDate == "" {
+func nameVersion(reportID string, version int) string { return fmt.Sprintf("%s/%d", reportID, version) }
+
+// checkVisits touches a study if the visits before it are not those any more that it was compared with: one came while the report was made.
+func (t *tx) checkVisits(study Study, at time.Time, timing Timing) error {
+	c := study.Compared
+	if c.StudyDate == "" {
 		return nil
 	}
-	current := Visit{StudyDate: study.Compared.StudyDate}
-	err := t.queryRow(`SELECT report_id, version`+previousReport, study.PatientKey, forever, current.StudyDate).Scan(&current.ReportID, &current.Version)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	rows, err := t.query(`SELECT report_id, version`+earlierReports, c.PatientKey, forever, c.StudyDate, MaxEarlier)
+	names, err := collect(rows, err, func(r *sql.Rows) (string, error) {
+		var id string
+		var version int
+		err := r.Scan(&id, &version)
+		return nameVersion(id, version), err
+	})
+	if err != nil || strings.Join(names, " ") == c.Versions {
 		return err
-	}
-	if current == study.Compared {
-		return nil
 	}
 	return t.touch(study.ReportID, at, timing)
 }
 
-// touchNext touches the reports on the visit after a report's date, since they are compared with it: those alone, however many visits
-// there are. former is the date that the version before had.
-func (t *tx) touchNext(doc *record.Report, former string, at time.Time, timing Timing) error {
-	dates := []string{doc.StudyDate}
-	if former != doc.StudyDate {
-		dates = append(dates, former)
+// visit is where a version of a report stands among a patient's visits.
+type visit struct{ patientKey, studyDate string }
+
+// touchLater touches the reports on the visits after a report's, since they look back on it: the next MaxEarlier, however many there are.
+// former is where the version before stood; the zero value if there was none.
+func (t *tx) touchLater(doc *record.Report, former visit, at time.Time, timing Timing) error {
+	visits := []visit{{doc.Patient.Key, doc.StudyDate}}
+	if former != visits[0] {
+		visits = append(visits, former)
 	}
-	for _, date := range dates {
-		if date == "" {
+	for _, v := range visits {
+		if v.studyDate == "" {
 			continue
 		}
-		if err := t.touchAll(`SELECT report_id FROM reports WHERE patient_key = ? AND superseded_ms = ? AND report_id <> ? AND study_date =
-			(SELECT MIN(study_date) FROM reports WHERE patient_key = ? AND superseded_ms = ? AND study_date > ?)`, at, timing,
-			doc.Patient.Key, forever, doc.ReportID, doc.Patient.Key, forever, date); err != nil {
+		if err := t.touchAll(`SELECT report_id FROM reports WHERE patient_key = ? AND superseded_ms = ? AND report_id <> ? AND study_date > ?
+			ORDER BY study_date, study_uid LIMIT ?`, at, timing, v.patientKey, forever, doc.ReportID, v.studyDate, MaxEarlier); err != nil {
 			return err
 		}
 	}

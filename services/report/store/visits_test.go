@@ -21,7 +21,7 @@ func TestPreviousReadsOneRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := s.query(t.Context(), `EXPLAIN QUERY PLAN SELECT `+reportColumns+previousReport, "p", forever, "2026-11-22")
+	rows, err := s.query(t.Context(), `EXPLAIN QUERY PLAN SELECT `+reportColumns+earlierReports, "p", forever, "2026-11-22", MaxEarlier)
 	plan, err := collect(rows, err, func(r *sql.Rows) (detail string, err error) {
 		var ignored int
 		err = r.Scan(&ignored, &ignored, &ignored, &detail)

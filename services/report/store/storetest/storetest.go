@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		"versions in any order":        testVersionOrder,
 		"late version is updated now":  testLateVersion,
 		"visits":                       testVisits,
+		"many visits":                  testManyVisits,
 		"search":                       testSearch,
 		"frozen search":                testSnapshot,
 		"paging":                       testPaging,
