@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -209,6 +210,44 @@ func ReportKey(patientKey, reportID string, version int) (string, error) {
 		return "", err
 	}
 	return prefix + "report.json", nil
+}
+
+// PatientLink names a decision about who a patient is.
+type PatientLink struct {
+	PatientKey string
+	Number     int
+}
+
+// linkDigits of a number in a key.
+const linkDigits = 6
+
+// PatientLinkPrefix is the folder, with its trailing slash, of the decisions about a patient in the reports bucket.
+func PatientLinkPrefix(patientKey string) (string, error) {
+	if err := checkSegment("the patient key", patientKey); err != nil {
+		return "", err
+	}
+	return "patients/" + patientKey + "/links/", nil
+}
+
+// Key is where the decision lies.
+func (l PatientLink) Key() (string, error) {
+	prefix, err := PatientLinkPrefix(l.PatientKey)
+	return fmt.Sprintf("%s%0*d.json", prefix, linkDigits, l.Number), err
+}
+
+// ParsePatientLink reads a key; false if it is none of a decision.
+func ParsePatientLink(key string) (PatientLink, bool) {
+	parts := strings.Split(key, "/")
+	const segments = 4
+	if len(parts) != segments {
+		return PatientLink{}, false
+	}
+	number, err := strconv.Atoi(strings.TrimSuffix(parts[segments-1], ".json"))
+	l := PatientLink{PatientKey: parts[1], Number: number}
+	if written, keyErr := l.Key(); err != nil || keyErr != nil || written != key || number < 1 {
+		return PatientLink{}, false
+	}
+	return l, true
 }
 
 // QuarantineKey is where the bytes of a refused file lie in the quarantine bucket; the documents about them lie beside, see

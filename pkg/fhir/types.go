@@ -108,13 +108,21 @@ type HumanName struct {
 
 // Patient is the FHIR resource.
 type Patient struct {
-	ResourceType string       `json:"resourceType"`
-	ID           string       `json:"id"`
-	Meta         Meta         `json:"meta"`
-	Identifier   []Identifier `json:"identifier"`
-	Name         []HumanName  `json:"name,omitempty"`
-	Gender       string       `json:"gender,omitempty"`
-	BirthDate    string       `json:"birthDate,omitempty"`
+	ResourceType string        `json:"resourceType"`
+	ID           string        `json:"id"`
+	Meta         Meta          `json:"meta"`
+	Active       *bool         `json:"active,omitempty"`
+	Identifier   []Identifier  `json:"identifier,omitempty"`
+	Name         []HumanName   `json:"name,omitempty"`
+	Gender       string        `json:"gender,omitempty"`
+	BirthDate    string        `json:"birthDate,omitempty"`
+	Link         []PatientLink `json:"link,omitempty"`
+}
+
+// PatientLink says who the patient is, where a person decided that they are another one.
+type PatientLink struct {
+	Other Reference `json:"other"`
+	Type  string    `json:"type"` // replaced-by
 }
 
 // Component is a part of an Observation.

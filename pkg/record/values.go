@@ -130,20 +130,21 @@ const (
 
 // Names of the documents: the value of their `schema` field.
 const (
-	InstanceSchema   = "noctua.instance.v1"
-	DuplicateSchema  = "noctua.duplicate.v1"
-	QuarantineSchema = "noctua.quarantine.v1"
-	IdentitySchema   = "noctua.identity.v1"
-	ResultSchema     = "noctua.result.v1"
-	FailureSchema    = "noctua.failure.v1"
-	ReportSchema     = "noctua.report.v1"
-	ModelSchema      = "noctua.model.v1"
-	DecisionSchema   = "noctua.decision.v1"
-	ReleaseSchema    = "noctua.release.v1"
-	AuditSchema      = "noctua.audit.v1"
-	ManifestSchema   = "noctua.manifest.v1"
-	ExpectedSchema   = "noctua.expected.v1"
-	ExportSchema     = "noctua.export.v1"
+	InstanceSchema    = "noctua.instance.v1"
+	DuplicateSchema   = "noctua.duplicate.v1"
+	QuarantineSchema  = "noctua.quarantine.v1"
+	IdentitySchema    = "noctua.identity.v1"
+	ResultSchema      = "noctua.result.v1"
+	FailureSchema     = "noctua.failure.v1"
+	ReportSchema      = "noctua.report.v1"
+	ModelSchema       = "noctua.model.v1"
+	DecisionSchema    = "noctua.decision.v1"
+	ReleaseSchema     = "noctua.release.v1"
+	AuditSchema       = "noctua.audit.v1"
+	PatientLinkSchema = "noctua.patientlink.v1"
+	ManifestSchema    = "noctua.manifest.v1"
+	ExpectedSchema    = "noctua.expected.v1"
+	ExportSchema      = "noctua.export.v1"
 )
 
 // String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.

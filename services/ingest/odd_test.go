@@ -78,7 +78,7 @@ func TestRefusedWithPatient(t *testing.T) {
 	l := drain(t, w)
 	w.check(t, "refused", 0, 1, 0)
 	q := readOne[record.Quarantine](t, w, record.QuarantineSchema, w.Buckets().Quarantine, "")
-	if q.Code != dicom.CodeLateralityMissing || q.Patient == nil || q.Patient.ID != "P1" || q.Patient.Key != PatientKey(secret(), "north", "", "P1") || q.Patient.Name != "\uFFFD\uFFFDX" ||
+	if q.Code != dicom.CodeLateralityMissing || q.Patient == nil || q.Patient.ID != "P1" || q.Patient.Key != record.PatientKey(secret(), "north", "", "P1") || q.Patient.Name != "\uFFFD\uFFFDX" ||
 		q.StudyUID != "1.2.3" || q.SOPUID != "1.2.3.4" {
 		t.Errorf("%+v, patient %+v", q, q.Patient)
 	}

@@ -38,7 +38,7 @@ func (s *Service) accept(ctx context.Context, it item, instance record.Instance,
 	}
 	instance.Clinic, instance.ReceiptID, instance.ReceivedAt = it.clinic, it.receipt, s.deps.Clock().UTC()
 	instance.Sha256, instance.SizeBytes, instance.ArchiveKey = it.bytes.sha256, int(it.bytes.size), bytesKey
-	instance.Patient.Key = PatientKey(s.config.SiteSecret, it.clinic, instance.Patient.Issuer, instance.Patient.ID)
+	instance.Patient.Key = record.PatientKey(s.config.SiteSecret, it.clinic, instance.Patient.Issuer, instance.Patient.ID)
 	document, err := record.Encode(record.InstanceSchema, instance)
 	if err != nil {
 		// Something in the file fits DICOM but not Noctua's own document: the file cannot be handled, now or later.
@@ -253,7 +253,7 @@ func (s *Service) quarantine(ctx context.Context, it item, r refusal) error {
 		StudyUID: r.instance.StudyUID, SOPUID: r.instance.SOPUID,
 	}
 	if p := r.instance.Patient; p.ID != "" {
-		p.Key = PatientKey(s.config.SiteSecret, it.clinic, p.Issuer, p.ID)
+		p.Key = record.PatientKey(s.config.SiteSecret, it.clinic, p.Issuer, p.ID)
 		document.Patient = &p
 	}
 	raw, err := record.Encode(record.QuarantineSchema, document)

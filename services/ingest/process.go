@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -43,15 +42,6 @@ func receiptOf(info blob.Info, member ...string) string {
 	parts := append([]string{info.Key, info.ETag, info.LastModified.UTC().Format(time.RFC3339Nano)}, member...)
 	digest := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(digest[:16])
-}
-
-// PatientKey is the HMAC-SHA-256 of clinic, issuer and PatientID under the site's secret: the name by which a patient is
-// known in keys and events.
-func PatientKey(secret []byte, clinic, issuer, patientID string) string {
-	mac := hmac.New(sha256.New, secret)
-	// NUL cannot be in any of the three, so no two patients share the text.
-	mac.Write([]byte(clinic + "\x00" + issuer + "\x00" + patientID))
-	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // process brings an inbox object to its outcome and removes it. An error means that it stays in the inbox.

@@ -178,7 +178,7 @@ func TestReleaseStepByStep(t *testing.T) {
 		if strings.HasSuffix(k, ".dcm") {
 			archived, _ = w.GetBytes(t.Context(), w.Buckets().Archive, k, 1<<20)
 			i, err := s.readInstance(t.Context(), w.Buckets().Archive, strings.TrimSuffix(k, ".dcm")+".json")
-			if err != nil || i.Patient.ID != "P7" || i.Patient.Key != PatientKey(secret(), "north", "", "P7") || i.Laterality != record.LeftEye {
+			if err != nil || i.Patient.ID != "P7" || i.Patient.Key != record.PatientKey(secret(), "north", "", "P7") || i.Laterality != record.LeftEye {
 				t.Errorf("instance %+v, %v", i, err)
 			}
 			if n := i.Notes[len(i.Notes)-1]; n.Code != codeCorrected || strings.Contains(n.Text, "P7") || strings.Contains(n.Text, "Anna") {
@@ -240,7 +240,7 @@ func TestAssignedClinic(t *testing.T) {
 		t.Errorf("the bytes changed: %v", err)
 	}
 	i, err := s.readInstance(t.Context(), w.Buckets().Archive, strings.TrimSuffix(r.ArchiveKey, ".dcm")+".json")
-	if err != nil || i.Clinic != "north" || i.Patient.Key != PatientKey(secret(), "north", i.Patient.Issuer, "P1") {
+	if err != nil || i.Clinic != "north" || i.Patient.Key != record.PatientKey(secret(), "north", i.Patient.Issuer, "P1") {
 		t.Errorf("instance %+v, %v", i, err)
 	}
 	if n := i.Notes[len(i.Notes)-1]; n.Code != codeClinic || !strings.Contains(n.Text, "north") {

@@ -36,7 +36,7 @@ func TestAcceptedImage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i.Clinic != "north" || i.Patient.ID != "P1" || i.Patient.Key != PatientKey(secret(), "north", "HRF", "P1") || len(i.PixelSha256) != 64 || i.SizeBytes != len(data) {
+			if i.Clinic != "north" || i.Patient.ID != "P1" || i.Patient.Key != record.PatientKey(secret(), "north", "HRF", "P1") || len(i.PixelSha256) != 64 || i.SizeBytes != len(data) {
 				t.Errorf("%+v", i)
 			}
 		}
@@ -240,11 +240,11 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestPatientKey(t *testing.T) {
 	t.Parallel()
-	a := PatientKey(secret(), "north", "HRF", "P1")
-	if len(a) != 64 || a != PatientKey(secret(), "north", "HRF", "P1") {
+	a := record.PatientKey(secret(), "north", "HRF", "P1")
+	if len(a) != 64 || a != record.PatientKey(secret(), "north", "HRF", "P1") {
 		t.Errorf("%s", a)
 	}
-	for _, other := range []string{PatientKey(secret(), "south", "HRF", "P1"), PatientKey(secret(), "north", "", "HRFP1"), PatientKey(secret(), "north", "HR", "FP1"), PatientKey([]byte("another secret"), "north", "HRF", "P1")} {
+	for _, other := range []string{record.PatientKey(secret(), "south", "HRF", "P1"), record.PatientKey(secret(), "north", "", "HRFP1"), record.PatientKey(secret(), "north", "HR", "FP1"), record.PatientKey([]byte("another secret"), "north", "HRF", "P1")} {
 		if other == a {
 			t.Error("two patients share a key")
 		}

@@ -95,6 +95,7 @@ func table(c clinicData) map[string]asked {
 	image := "/api/images/" + c.pic.sop() + "/" + c.pic.sha()[:16] + "/mask.png"
 	ids := fmt.Sprintf(`{"ids": [%q], "by": "Nurse", "reason": "because"}`, c.file)
 	form := url.Values{"id": {c.file}, "by": {"Nurse"}, "reason": {"because"}, "laterality": {"R"}}.Encode()
+	link := fmt.Sprintf(`{"patient": {"clinic": %q, "id": "ID-%[1]s"}, "into": {"clinic": %[1]q, "id": "ID-%[1]s"}, "study": %q, "undoes": 1, "by": "Nurse", "reason": "because"}`, c.name, c.report)
 	get := func(address string, own, patient bool) asked {
 		return asked{method: http.MethodGet, address: address, own: own, patient: patient}
 	}
@@ -117,6 +118,10 @@ func table(c clinicData) map[string]asked {
 		"POST /api/uploads":                                 {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
 		"POST /api/exports":                                 {method: http.MethodPost, address: "/api/exports"},
 		"GET /api/audit/head":                               get("/api/audit/head", false, false),
+		"GET /api/patients/links":                           get("/api/patients/links", false, false),
+		"POST /api/patients/merge":                          {method: http.MethodPost, address: "/api/patients/merge", body: link, own: true, changes: true},
+		"POST /api/patients/split":                          {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
+		"POST /api/patients/undo":                           {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
 		"GET /fhir/metadata":                                get("/fhir/metadata", false, false), "GET /fhir/CodeSystem/noctua-measures": get("/fhir/CodeSystem/noctua-measures", false, false),
 		"GET /fhir/.well-known/smart-configuration": get("/fhir/.well-known/smart-configuration", false, false),
 		"GET /fhir/DiagnosticReport":                get("/fhir/DiagnosticReport?_include=DiagnosticReport:patient&_include=DiagnosticReport:result", false, true),

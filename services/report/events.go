@@ -98,7 +98,7 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 	}
 	bucket := map[store.Kind]string{
 		store.KindInstance: buckets.Archive, store.KindDuplicate: buckets.Archive, store.KindExpected: buckets.Archive, store.KindOutcome: buckets.Results,
-		store.KindReport: buckets.Reports,
+		store.KindReport: buckets.Reports, store.KindLink: buckets.Reports,
 	}[kind]
 	raw, err := s.deps.Blob.GetBytes(ctx, bucket, key, documentLimit)
 	if err != nil {
@@ -132,6 +132,12 @@ func (s *Service) index(ctx context.Context, kind store.Kind, key string, rebuil
 			x.Instances = append(x.Instances, store.ExpectedInstance{SOPUID: i.SOPUID, Sha256: i.Sha256})
 		}
 		return s.deps.Store.PutExpectation(ctx, x, at)
+	case store.KindLink:
+		doc, err := record.Decode[record.PatientLink](record.PatientLinkSchema, raw)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", key, err)
+		}
+		return s.deps.Store.PutPatientLink(ctx, key, *doc, at)
 	case store.KindDuplicate:
 		doc, err := record.Decode[record.Duplicate](record.DuplicateSchema, raw)
 		if err != nil {

@@ -131,6 +131,9 @@ func (s *Service) patientByID(r *http.Request, id string) (store.Patient, error)
 
 func (s *Service) fhirPatient(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.patientByID(r, r.PathValue("id"))
+	if fault.Is(err, fault.NotFound) {
+		return s.replacedPatient(w, r, err)
+	}
 	if err != nil {
 		return err
 	}

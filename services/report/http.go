@@ -18,6 +18,7 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/patientlink"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
@@ -125,6 +126,10 @@ func (s *Service) routes() []route {
 		{"POST /api/quarantine/discard", access.Operate, fhirAll, s.apiRule(record.ActionDiscard)},
 		{"POST /api/uploads", access.Upload, fhirAll, s.apiUploads},
 		{"POST /api/exports", access.Operate, fhirAll, s.apiExports},
+		{"GET /api/patients/links", access.Operate, fhirAll, s.apiPatientLinks},
+		{"POST /api/patients/merge", access.Operate, fhirAll, s.apiPatientLink(patientlink.Merge)},
+		{"POST /api/patients/split", access.Operate, fhirAll, s.apiPatientLink(patientlink.Split)},
+		{"POST /api/patients/undo", access.Operate, fhirAll, s.apiPatientLink(patientlink.Undo)},
 		{"GET /api/audit/head", access.Audit, fhirAll, s.apiAuditHead},
 
 		{"GET /fhir/metadata", "", fhirAll, s.fhirMetadata},

@@ -134,7 +134,8 @@ func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, nex
 	if err != nil {
 		return false, err
 	}
-	key, err := blob.ReportKey(doc.Patient.Key, doc.ReportID, doc.Version)
+	// Beside the versions before, whoever the patient is taken to be by now.
+	key, err := blob.ReportKey(study.PatientKey, doc.ReportID, doc.Version)
 	if err != nil {
 		return false, err
 	}
@@ -230,6 +231,9 @@ func (s *Service) assembleStudy(ctx context.Context, study store.Study) (*record
 		return nil, store.Visits{}, err
 	}
 	next := assemble(study, parts, rejected, expected, s.cfg.Version)
+	if err := s.followLinks(ctx, study, next); err != nil {
+		return nil, store.Visits{}, err
+	}
 	visits, err := s.visits(ctx, study, next)
 	return next, visits, err
 }

@@ -46,6 +46,7 @@ func (s *Service) listings() []listing {
 		}},
 		{store.KindExpected, b.Archive, "expected/", isDocument},
 		{store.KindDuplicate, b.Archive, "duplicates/", isDocument},
+		{store.KindLink, b.Reports, "patients/", func(key string) bool { _, ok := blob.ParsePatientLink(key); return ok }},
 		{store.KindReport, b.Reports, "patients/", func(key string) bool { return path.Base(key) == "report.json" }},
 	}
 }

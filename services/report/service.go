@@ -72,6 +72,8 @@ type Deps struct {
 	Upstream func(ctx context.Context) (int, error)
 	// Photo decodes a DICOM object to the picture that people see.
 	Photo func(ctx context.Context, dicom []byte) (*raster.RGB, error)
+	// PatientKey is the key of a patient at a clinic; nil: it is not known here, so that studies are given to patients alone that have one.
+	PatientKey func(clinic, issuer, patientID string) string
 	// Authority tells who has a token.
 	Authority authority
 	// TLS is how the interface speaks TLS; nil: it speaks in the clear.

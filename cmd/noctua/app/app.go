@@ -41,6 +41,8 @@ type commandLine struct {
 	Submit     submitCommand     `cmd:"" help:"Upload DICOM files, ZIPs or folders to a running Noctua."`
 	Status     statusCommand     `cmd:"" help:"Show how many images are received, pending, done, duplicate, quarantined and failed."`
 	Quarantine quarantineCommand `cmd:"" help:"List, show, release and discard files that need a person."`
+	Patient    patientCommand    `cmd:"" help:"Say that patients are one, or that a study is of another; undo it."`
+	Reprocess  reprocessCommand  `cmd:"" help:"Measure archived pictures by another model, beside the results that are there."`
 	Export     exportCommand     `cmd:"" help:"Send results to archives (again): what failed, or what was made since a day."`
 	Demo       demoCommand       `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
 	Predict    predictCommand    `cmd:"" help:"Segment pictures or DICOM files without servers."`

@@ -3,15 +3,12 @@ package app
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/noctua-screening/noctua/cmd/noctua/app/embedded"
 	"github.com/noctua-screening/noctua/pkg/audit"
 	"github.com/noctua-screening/noctua/pkg/blob"
-	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
@@ -22,14 +19,9 @@ type auditCommand struct {
 
 // auditVerifyCommand checks the audit log. It reads the bucket itself, and not by a service that could be mistaken.
 type auditVerifyCommand struct {
-	clientFlags     `embed:""`
-	S3Endpoint      string   `name:"s3-endpoint" help:"S3 server of a Noctua that is not embedded, instead of --data." env:"NOCTUA_S3_ENDPOINT" placeholder:"URL"`
-	S3Region        string   `name:"s3-region" help:"S3 region." default:"us-east-1" env:"NOCTUA_S3_REGION"`
-	S3AccessKey     string   `name:"s3-access-key" help:"S3 access key." env:"NOCTUA_S3_ACCESS_KEY"`
-	S3SecretKey     string   `name:"s3-secret-key" help:"S3 secret key; better given by --s3-secret-key-file or the environment." env:"NOCTUA_S3_SECRET_KEY"`
-	S3SecretKeyFile string   `name:"s3-secret-key-file" help:"File with the S3 secret key." env:"NOCTUA_S3_SECRET_KEY_FILE" placeholder:"FILE"`
-	BucketPrefix    string   `help:"What the names of the buckets begin with." default:"noctua-" env:"NOCTUA_BUCKET_PREFIX"`
-	Known           []string `help:"Where the log ended at an earlier time, as this command printed it: then what was changed at its end shows, too." placeholder:"NUMBER:SHA256"`
+	clientFlags  `embed:""`
+	storageFlags `embed:""`
+	Known        []string `help:"Where the log ended at an earlier time, as this command printed it: then what was changed at its end shows, too." placeholder:"NUMBER:SHA256"`
 }
 
 // progressEvery entries the progress is shown.
@@ -45,7 +37,10 @@ func (c *auditVerifyCommand) Run(inv *invocation) error {
 		}
 		known = append(known, head)
 	}
-	storage, err := c.storage()
+	if c.URL != "" && c.S3Endpoint == "" {
+		return usageError{errors.New("the audit log is read from the S3 server itself: give --data, or --s3-endpoint with its keys; --url names the service that noted where it ended")}
+	}
+	storage, err := c.storage(c.Data)
 	if err != nil {
 		return err
 	}
@@ -89,23 +84,6 @@ func (c *auditVerifyCommand) Run(inv *invocation) error {
 Keep the line "end" elsewhere and give it as --known next time: then what is changed at the end shows, too.
 `, n, first.Number, last.Number, denied, first.RecordedAt.Format(time.RFC3339), last.RecordedAt.Format(time.RFC3339), head.Number, head.Sha256)
 	return err
-}
-
-// storage is where the log is: the embedded S3 server of a data folder, or another.
-func (c *auditVerifyCommand) storage() (blob.Config, error) {
-	if c.S3Endpoint != "" {
-		external := externalFlags{storeFlags: storeFlags{S3Endpoint: c.S3Endpoint, S3Region: c.S3Region, S3AccessKey: c.S3AccessKey, S3SecretKey: c.S3SecretKey, S3SecretKeyFile: c.S3SecretKeyFile, BucketPrefix: c.BucketPrefix}}
-		return external.objects()
-	}
-	if c.URL != "" {
-		return blob.Config{}, usageError{errors.New("the audit log is read from the S3 server itself: give --data, or --s3-endpoint with its keys; --url names the service that noted where it ended")}
-	}
-	var e endpoint
-	var s secrets
-	if err := errors.Join(readJSONFile(filepath.Join(c.Data, endpointFile), &e), readJSONFile(filepath.Join(c.Data, secretsFile), &s)); err != nil {
-		return blob.Config{}, fault.Wrap(fault.NotFound, "noctua-not-found", err, "no running Noctua was found in %s; start one with noctua run, or name one with --data, or an S3 server with --s3-endpoint", c.Data)
-	}
-	return blob.Config{Endpoint: strings.TrimPrefix(e.S3URL, "http://"), AccessKey: s.S3AccessKey, SecretKey: s.S3SecretKey, Region: embedded.Region}, nil
 }
 
 // noted asks the service where it last saw the log end; zero if there is no service to ask, or it has not seen it yet.

@@ -196,6 +196,7 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 		return nil, err
 	}
 	deps.Blob, deps.Queue, deps.Photo, deps.Logger, deps.Clock = b.blobs, reportStream(b), b.photo, b.logger.With("service", "report"), time.Now
+	deps.PatientKey = patientKeys(keys.SiteSecret)
 	deps.DICOMWeb = stow.proxy(b.logger.With("service", "stow"))
 	deps.Upstream = func(context.Context) (int, error) {
 		waiting, err := watcher.Waiting()

@@ -150,6 +150,8 @@ type reportCommand struct {
 	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
 	TokenFile        string `help:"File with the API token." env:"NOCTUA_TOKEN_FILE" placeholder:"FILE"`
 	Tokens           string `help:"File of the tokens that may do something alone, made by noctua token." env:"NOCTUA_TOKENS" placeholder:"FILE"`
+	SiteSecret       string `help:"Site secret, as noctua ingest has it; with it a study can be given to a patient who has not been seen yet. Better given by --site-secret-file or the environment." env:"NOCTUA_SITE_SECRET"`
+	SiteSecretFile   string `help:"File with the site secret." env:"NOCTUA_SITE_SECRET_FILE" placeholder:"FILE"`
 	S3PublicEndpoint string `name:"s3-public-endpoint" help:"S3 address that clients of noctua submit reach, if another." env:"NOCTUA_S3_PUBLIC_ENDPOINT" placeholder:"URL"`
 }
 
@@ -218,6 +220,11 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	deps := report.Deps{Blob: objects, Queue: reportStream(b), Store: index, Authority: authority, TLS: certificates, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now}
+	siteSecret, err := secretOf("the site secret", c.SiteSecret, c.SiteSecretFile)
+	if err != nil {
+		return err
+	}
+	deps.PatientKey = patientKeys(siteSecret)
 	exports, err := newExports(b, exporting, &deps)
 	if err != nil {
 		return err

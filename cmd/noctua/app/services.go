@@ -11,6 +11,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/lifecycle"
 	"github.com/noctua-screening/noctua/pkg/raster"
+	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/ingest"
 	"github.com/noctua-screening/noctua/services/report"
@@ -124,6 +125,16 @@ type reportFlags struct {
 func (f reportFlags) config(manifests manifestFlags) report.Config {
 	return report.Config{
 		Listen: f.Listen, PublicURL: f.PublicURL, QuietPeriod: f.QuietPeriod, ManifestDeadline: manifests.ManifestDeadline, Version: codeVersion(),
+	}
+}
+
+// patientKeys makes keys of patients; nil where the site's secret is not known.
+func patientKeys(siteSecret string) func(clinic, issuer, patientID string) string {
+	if siteSecret == "" {
+		return nil
+	}
+	return func(clinic, issuer, patientID string) string {
+		return record.PatientKey([]byte(siteSecret), clinic, issuer, patientID)
 	}
 }
 

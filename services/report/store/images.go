@@ -21,6 +21,7 @@ const (
 	KindDuplicate Kind = "duplicate"
 	KindReport    Kind = "report"
 	KindExpected  Kind = "expected"
+	KindLink      Kind = "link"   // a decision about who a patient is
 	KindRuling    Kind = "ruling" // a decision about a file in quarantine, or what became of its release
 )
 
@@ -37,6 +38,8 @@ func keyColumn(kind Kind) (table, column string, err error) {
 		return "duplicates", "document_key", nil
 	case KindExpected:
 		return "expectations", "document_key", nil
+	case KindLink:
+		return "patient_links", "document_key", nil
 	case KindRuling:
 		return "rulings", "document_key", nil
 	case KindReport:
@@ -176,21 +179,40 @@ func (t *tx) settle(sop, sha string) error {
 }
 
 // deriveAll derives the status of every image again.
-func (t *tx) deriveAll(model string) error {
+func (t *tx) deriveAll(model string, at time.Time, timing Timing) error {
 	type id struct{ sop, sha string }
 	rows, err := t.query(`SELECT sop_uid, sha256 FROM images WHERE analyse = 1`)
 	images, err := collect(rows, err, func(r *sql.Rows) (i id, err error) { err = r.Scan(&i.sop, &i.sha); return i, err })
 	if err != nil {
 		return err
 	}
+	spoken := map[string]bool{}
 	for _, i := range images {
-		if _, _, err := t.refresh(i.sop, i.sha, model); err != nil {
+		reportID, changed, err := t.refresh(i.sop, i.sha, model)
+		if err != nil {
+			return err
+		}
+		if changed {
+			spoken[reportID] = true
+		}
+	}
+	if _, err = t.exec(`UPDATE studies SET pending = (SELECT COUNT(*) FROM images
+		WHERE images.report_id = studies.report_id AND images.status = 'pending')`); err != nil {
+		return err
+	}
+	for reportID := range spoken {
+		study, err := t.study(reportID)
+		if err != nil {
+			return err
+		}
+		if study.Pending > 0 {
+			continue
+		}
+		if err := t.touch(reportID, at, timing); err != nil {
 			return err
 		}
 	}
-	_, err = t.exec(`UPDATE studies SET pending = (SELECT COUNT(*) FROM images
-		WHERE images.report_id = studies.report_id AND images.status = 'pending')`)
-	return err
+	return nil
 }
 
 const imageColumns = `sop_uid, sha256, instance_key, archive_key, study_uid, clinic, patient_key, report_id, analyse, received_ms,

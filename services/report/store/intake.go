@@ -171,6 +171,7 @@ type Contents struct {
 	Patients   []Patient
 	Outcomes   []Outcome
 	Expected   []ExpectedInstance // of all studies, as their newest manifests announce them
+	Links      []record.PatientLink
 }
 
 // Contents reads the whole index, each part ordered by its key.
@@ -222,6 +223,10 @@ func (s *SQL) Contents(ctx context.Context) (Contents, error) {
 		c.Expected = append(c.Expected, instances...)
 	}
 	const everybody = 1 << 30
+	rows, err = s.query(ctx, `SELECT document FROM patient_links ORDER BY document_key`)
+	if c.Links, err = collect(rows, err, scanLink); err != nil {
+		return c, err
+	}
 	c.Patients, _, err = s.FindPatients(ctx, PatientQuery{Limit: everybody})
 	return c, err
 }

@@ -70,6 +70,11 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	if err := t.putPatient(doc, updated); err != nil {
 		return err
 	}
+	if former.patientKey != "" && former.patientKey != doc.Patient.Key {
+		if err := t.refreshPatient(former.patientKey); err != nil {
+			return err
+		}
+	}
 	if _, err := t.exec(`UPDATE studies SET status = ? WHERE report_id = ?`, string(doc.Status), doc.ReportID); err != nil {
 		return err
 	}

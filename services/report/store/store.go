@@ -93,8 +93,8 @@ func (s *SQL) adopt(ctx context.Context) error {
 			return err
 		}
 		if old != s.cfg.ModelSHA {
-			// A change of model alone makes no report dirty: reports speak for the old model until the new one has spoken.
-			if err := tx.deriveAll(s.cfg.ModelSHA); err != nil {
+			// Reports speak for the old model until the new one has spoken of all images of their study; where it has already, they are due.
+			if err := tx.deriveAll(s.cfg.ModelSHA, time.Now(), s.cfg.Timing); err != nil {
 				return err
 			}
 			if err := tx.set("model", s.cfg.ModelSHA); err != nil {

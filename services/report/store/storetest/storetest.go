@@ -225,6 +225,21 @@ func testModelChange(t *testing.T, open Open) {
 	}
 	must(t, s.PutOutcome(t.Context(), Outcome(img, 2, false), Start.Add(time.Hour)))
 	dueAt(t, s, 1, Start.Add(time.Hour).Add(Timing.Settle))
+	// Back to the first model: it has spoken of the image already, so that the report is due. Of another image of another study it has not.
+	st = study(t, s, 1)
+	put(t, s, 1, 2, record.Amended, Start.Add(2*time.Hour), &st, image(t, s, img))
+	other := Image(2, 1)
+	must(t, s.PutImage(t.Context(), other, Start))
+	must(t, s.PutOutcome(t.Context(), Outcome(other, 2, false), Start))
+	otherStudy := study(t, s, 2)
+	put(t, s, 2, 1, record.Final, Start.Add(3*time.Hour), &otherStudy, image(t, s, other))
+	s = open(t, "a", store.Config{Timing: Timing, ModelSHA: hexOf(1, 64)})
+	if st := study(t, s, 1); st.DueAt.IsZero() || image(t, s, img).OutcomeKey != Outcome(img, 1, false).Key {
+		t.Errorf("the model that has spoken: due %v, %+v", st.DueAt, image(t, s, img))
+	}
+	if st := study(t, s, 2); !st.DueAt.IsZero() {
+		t.Errorf("the model that has not: due %v", st.DueAt)
+	}
 }
 
 func testDue(t *testing.T, open Open) {
