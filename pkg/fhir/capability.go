@@ -17,7 +17,7 @@ type Served struct {
 	Include, RevInclude []string
 	// Versions tells whether one version of it can be read.
 	Versions bool
-	// Sort are the values of _sort, each also with - before it; the first one is the default.
+	// Sort are the values of _sort; the first one is the default.
 	Sort []string
 }
 
@@ -28,21 +28,26 @@ func Resources() []Served {
 	chains := []string{"patient.identifier", "subject.identifier"}
 	with := func(params []Param, more ...Param) []Param { return append(slices.Clone(params), more...) }
 	target := []string{"Provenance:target"}
-	sort := []string{"_lastUpdated", "date", "issued"}
+	both := func(names ...string) (all []string) {
+		for _, name := range names {
+			all = append(all, name, "-"+name)
+		}
+		return all
+	}
 	terms := []Param{id, {"url", "uri"}}
 	return []Served{
 		{Type: "AuditEvent", Params: []Param{{"date", "date"}}},
 		{Type: "CodeSystem", Params: terms},
 		{Type: "Device", Params: []Param{id, {"identifier", "token"}}, Versions: true},
 		{Type: "DiagnosticReport", Params: with(patient, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}, Param{"identifier", "token"}, Param{"issued", "date"}, Param{"status", "token"}),
-			Chains: chains, Include: []string{"DiagnosticReport:imaging-study", "DiagnosticReport:patient", "DiagnosticReport:result", "DiagnosticReport:subject"}, RevInclude: target, Versions: true, Sort: sort},
+			Chains: chains, Include: []string{"DiagnosticReport:imaging-study", "DiagnosticReport:patient", "DiagnosticReport:result", "DiagnosticReport:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "date", "issued")},
 		{Type: "ImagingStudy", Params: with(patient, Param{"identifier", "token"}, Param{"started", "date"}, Param{"status", "token"}),
-			Chains: chains, Include: []string{"ImagingStudy:patient", "ImagingStudy:subject"}, RevInclude: target, Versions: true, Sort: []string{"_lastUpdated", "started"}},
+			Chains: chains, Include: []string{"ImagingStudy:patient", "ImagingStudy:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "started")},
 		{Type: "Observation", Params: with(patient, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}, Param{"derived-from", "reference"}, Param{"status", "token"}),
-			Chains: chains, Include: []string{"Observation:derived-from", "Observation:device", "Observation:patient", "Observation:subject"}, RevInclude: target, Versions: true, Sort: sort[:2]},
+			Chains: chains, Include: []string{"Observation:derived-from", "Observation:device", "Observation:patient", "Observation:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "date")},
 		{Type: "Patient", Params: []Param{id, updated, {"birthdate", "date"}, {"gender", "token"}, {"identifier", "token"}, {"name", "string"}}, Versions: true, Sort: []string{"_id", "_lastUpdated"}},
-		{Type: "Provenance", Params: []Param{id, updated, {"patient", "reference"}, {"recorded", "date"}, {"target", "reference"}}, Chains: chains[:1], Sort: []string{"_lastUpdated", "recorded"}, Versions: true},
-		{Type: "Task", Params: []Param{id, {"authored-on", "date"}, {"code", "token"}, {"identifier", "token"}, {"status", "token"}}, Versions: true, Sort: []string{"authored-on"}},
+		{Type: "Provenance", Params: []Param{id, updated, {"patient", "reference"}, {"recorded", "date"}, {"target", "reference"}}, Chains: chains[:1], Sort: both("_lastUpdated", "recorded"), Versions: true},
+		{Type: "Task", Params: []Param{id, {"authored-on", "date"}, {"code", "token"}, {"identifier", "token"}, {"status", "token"}}, Versions: true, Sort: both("authored-on")},
 		{Type: "ValueSet", Params: terms},
 	}
 }

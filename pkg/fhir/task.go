@@ -60,6 +60,9 @@ func TaskStatuses() []string {
 	return []string{TaskRequested, TaskInProgress, TaskCompleted, TaskCancelled}
 }
 
+// TaskCode is the code of every Task.
+func TaskCode() Concept { return concept(MeasuresSystem, taskCode, taskDisplay) }
+
 // taskShaDigits of a file's SHA-256 begin the id of its Task: by them it is found.
 const taskShaDigits = 32
 
@@ -99,7 +102,7 @@ func ConvertTask(q Quarantined) Task {
 	t := Task{
 		ResourceType: "Task", ID: TaskID(q.Key), Meta: Meta{VersionID: strconv.Itoa(q.Version), LastUpdated: Instant(q.At)},
 		Identifier: []Identifier{{System: QuarantineSystem, Value: q.Key}}, Status: q.Status, Intent: "order", Priority: "routine",
-		Code: concept(MeasuresSystem, taskCode, taskDisplay), Description: q.Action, ReasonCode: &reason,
+		Code: TaskCode(), Description: q.Action, ReasonCode: &reason,
 		AuthoredOn: Instant(q.Document.ReceivedAt), LastModified: Instant(q.At), Note: q.Notes,
 		Owner: &Reference{Identifier: &Identifier{System: ClinicSystem, Value: q.Document.Clinic}, Display: q.Document.Clinic},
 		Input: []TaskInput{{Type: Concept{Text: "SHA-256 of the file"}, ValueIdentifier: &Identifier{System: ContentSystem, Value: q.Document.Sha256}}},
