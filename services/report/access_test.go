@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -295,8 +296,11 @@ func TestEveryRouteInEveryRole(t *testing.T) {
 		}
 	}
 	// The includes of a search are of kinds that one may read.
-	if w := k.send(asked{method: http.MethodGet, address: "/fhir/Observation?_count=1"}, "jwt.observer.north"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"Observation"`) {
-		t.Errorf("an observer sees %d %s", w.Code, w.Body)
+	var seen bundle
+	w := k.send(asked{method: http.MethodGet, address: "/fhir/Observation?_include=Observation:patient&_include=Observation:device&_include=Observation:derived-from&_revinclude=Provenance:target"}, "jwt.observer.north")
+	k.must(json.Unmarshal(w.Body.Bytes(), &seen))
+	if kinds := seen.kinds(); len(kinds) != 1 || kinds["match Observation"] == 0 {
+		t.Errorf("an observer sees %v", kinds)
 	}
 	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch, "PROPFIND"} {
 		if w := k.ask(method, "/api/reports/"+data["north"].report, ""); w.Code != http.StatusMethodNotAllowed && w.Code != http.StatusNotFound {

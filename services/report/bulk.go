@@ -49,7 +49,7 @@ const (
 	bulkLimit = 1 << 30
 )
 
-// set is the files of a night at a clinic.
+// bulkSet is the files of a night at a clinic.
 type bulkSet struct {
 	night  time.Time // when it began
 	clinic string
@@ -188,11 +188,11 @@ type versionRef struct {
 
 // digestOf is the hash of which reports in which versions are in a set.
 func digestOf(reports []versionRef) string {
-	sum := sha256.New()
+	var text strings.Builder
 	for _, r := range reports {
-		fmt.Fprintf(sum, "%s %d %s\n", r.id, r.version, r.sha256)
+		fmt.Fprintf(&text, "%s %d %s\n", r.id, r.version, r.sha256)
 	}
-	return hex.EncodeToString(sum.Sum(nil))
+	return hashHex([]byte(text.String()))
 }
 
 func hashHex(raw []byte) string {

@@ -126,15 +126,15 @@ func searchOf(r *http.Request, resource string) (*search, error) {
 	}
 	if len(unknown) > 0 && strings.Contains(strings.ToLower(strings.Join(r.Header.Values("Prefer"), ",")), "handling=strict") {
 		slices.Sort(unknown)
-		return nil, &unknownParams{unknown}
+		return nil, &unknownParamsError{unknown}
 	}
 	return s, s.read()
 }
 
-// unknownParams are parameters that are not known.
-type unknownParams struct{ names []string }
+// unknownParamsError are parameters that are not known.
+type unknownParamsError struct{ names []string }
 
-func (e *unknownParams) Error() string {
+func (e *unknownParamsError) Error() string {
 	return fmt.Sprintf("not supported by this search: %s; /fhir/metadata lists what is", strings.Join(e.names, ", "))
 }
 

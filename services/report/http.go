@@ -234,7 +234,7 @@ func (e *httpError) Error() string { return e.text }
 func statusOf(err error) (int, string, string) {
 	var h *httpError
 	var tooLarge *http.MaxBytesError
-	var unknown *unknownParams
+	var unknown *unknownParamsError
 	switch {
 	case errors.As(err, &unknown):
 		return http.StatusBadRequest, "parameter-unknown", unknown.Error()
@@ -276,7 +276,7 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Del("ETag")
 	switch {
 	case isFHIR(r):
-		var unknown *unknownParams
+		var unknown *unknownParamsError
 		if errors.As(err, &unknown) {
 			s.failFHIR(w, status, code, text, unknown.names)
 		} else {
