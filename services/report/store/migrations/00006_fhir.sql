@@ -2,7 +2,6 @@
 
 -- +goose Up
 ALTER TABLE reports ADD COLUMN fhir_status TEXT NOT NULL DEFAULT ''; -- registered or partial, where it is not status
-UPDATE reports SET fhir_status = 'partial' WHERE status = 'preliminary' AND document <> '' AND document NOT LIKE '%"pending":0%';
 CREATE INDEX patients_updated ON patients (updated_ms);
 CREATE INDEX reports_first ON reports (version, issued_ms);
 
