@@ -32,7 +32,6 @@ type results struct {
 	matches, include []fhir.Entry
 	seen             map[string]bool
 	patients         []string // keys of those to be included
-	models           []string // ids of the Devices to be included
 }
 
 func (s *Service) newResults(r *http.Request, asked *search) *results {
