@@ -35,6 +35,10 @@ test: test-deps ## Run the tests (real servers, real model; real pictures where 
 test-race: test-deps ## Run the tests with the race detector
 	go test -race -timeout $(GO_TEST_TIMEOUT) ./...
 
+.PHONY: test-fhir
+test-fhir: test-deps ## Validate every FHIR resource of the tests and of a whole night with HAPI's validator (needs Java 17 and Maven)
+	@./deploy/fhir.sh
+
 .PHONY: test-training
 test-training: ## Run the tests of the Python training package (needs PyTorch; PYTHON names the interpreter)
 	cd training && $${PYTHON:-python3} -m pytest -q

@@ -125,7 +125,10 @@ func auditObject(e record.AuditEntity) AuditEntity {
 	case record.EntitySearch, record.EntityPatientList, record.EntityReportList, record.EntityQuarantineList:
 		out.Role = &Coding{objectRoleSystem, "24", "Query"}
 	case record.EntityResource:
-		out.Role, out.What = &Coding{objectRoleSystem, "4", "Domain Resource"}, &Reference{Reference: e.Resource}
+		out.Role = &Coding{objectRoleSystem, "4", "Domain Resource"}
+		if strings.Count(e.Resource, "/") == 1 { // others are files of many resources
+			out.What = &Reference{Reference: e.Resource}
+		}
 	case record.EntityReport:
 		out.Role, out.What = &Coding{objectRoleSystem, "3", "Report"}, &Reference{Reference: "DiagnosticReport/" + e.Resource}
 	}

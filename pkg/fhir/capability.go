@@ -1,12 +1,6 @@
 package fhir
 
-import (
-	"slices"
-	"strings"
-
-	"github.com/noctua-screening/noctua/pkg/record"
-	"github.com/noctua-screening/noctua/pkg/vessel"
-)
+import "slices"
 
 // Param is a search parameter.
 type Param struct {
@@ -14,94 +8,111 @@ type Param struct {
 	Type string `json:"type"`
 }
 
-// SearchParams are the search parameters of each resource type, beside those of every type (CommonParams).
-func SearchParams() map[string][]Param {
-	patient := []Param{{"patient", "reference"}, {"subject", "reference"}}
-	return map[string][]Param{
-		"DiagnosticReport": append(slices.Clone(patient), Param{"identifier", "token"}, Param{"status", "token"}, Param{"category", "token"},
-			Param{"code", "token"}, Param{"date", "date"}, Param{"issued", "date"}),
-		"Observation": append(slices.Clone(patient), Param{"status", "token"}, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}),
-		"Patient":     {{"identifier", "token"}, {"name", "string"}},
+// Served is a kind of resource as it is served.
+type Served struct {
+	Type   string
+	Params []Param // of its search; nil: it is not searched
+	// Chains are parameters of what it refers to.
+	Chains              []string
+	Include, RevInclude []string
+	// Versions tells whether one version of it can be read.
+	Versions bool
+	// Sort are the values of _sort; the first one is the default.
+	Sort []string
+}
+
+// Resources are the kinds of resources that are served, in the order of their names.
+func Resources() []Served {
+	id, updated := Param{"_id", "token"}, Param{"_lastUpdated", "date"}
+	patient := []Param{id, updated, {"patient", "reference"}, {"subject", "reference"}}
+	chains := []string{"patient.identifier", "subject.identifier"}
+	with := func(params []Param, more ...Param) []Param { return append(slices.Clone(params), more...) }
+	target := []string{"Provenance:target"}
+	both := func(names ...string) (all []string) {
+		for _, name := range names {
+			all = append(all, name, "-"+name)
+		}
+		return all
+	}
+	terms := []Param{id, {"url", "uri"}}
+	return []Served{
+		{Type: "AuditEvent", Params: []Param{{"date", "date"}}},
+		{Type: "CodeSystem", Params: terms},
+		{Type: "Device", Params: []Param{id, {"identifier", "token"}}, Versions: true},
+		{Type: "DiagnosticReport", Params: with(patient, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}, Param{"identifier", "token"}, Param{"issued", "date"}, Param{"status", "token"}),
+			Chains: chains, Include: []string{"DiagnosticReport:imaging-study", "DiagnosticReport:patient", "DiagnosticReport:result", "DiagnosticReport:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "date", "issued")},
+		{Type: "ImagingStudy", Params: with(patient, Param{"identifier", "token"}, Param{"started", "date"}, Param{"status", "token"}),
+			Chains: chains, Include: []string{"ImagingStudy:patient", "ImagingStudy:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "started")},
+		{Type: "Observation", Params: with(patient, Param{"category", "token"}, Param{"code", "token"}, Param{"date", "date"}, Param{"derived-from", "reference"}, Param{"status", "token"}),
+			Chains: chains, Include: []string{"Observation:derived-from", "Observation:device", "Observation:patient", "Observation:subject"}, RevInclude: target, Versions: true, Sort: both("_lastUpdated", "date")},
+		{Type: "Patient", Params: []Param{id, updated, {"birthdate", "date"}, {"gender", "token"}, {"identifier", "token"}, {"name", "string"}}, Versions: true, Sort: []string{"_id", "_lastUpdated"}},
+		{Type: "Provenance", Params: []Param{id, updated, {"patient", "reference"}, {"recorded", "date"}, {"target", "reference"}}, Chains: chains[:1], Sort: both("_lastUpdated", "recorded"), Versions: true},
+		{Type: "Task", Params: []Param{id, {"authored-on", "date"}, {"code", "token"}, {"identifier", "token"}, {"status", "token"}}, Versions: true, Sort: both("authored-on")},
+		{Type: "ValueSet", Params: terms},
 	}
 }
 
-// CommonParams are the search parameters of every resource type that can be searched.
-func CommonParams() []Param { return []Param{{"_id", "token"}, {"_lastUpdated", "date"}} }
+// ServedAs finds a kind of resource by its name; the zero Served if it is not served.
+func ServedAs(resource string) Served {
+	for _, s := range Resources() {
+		if s.Type == resource {
+			return s
+		}
+	}
+	return Served{}
+}
 
-type object = map[string]any
+// Knows tells whether a search of it takes a parameter that selects something.
+func (s Served) Knows(name string) bool {
+	return slices.Contains(s.Chains, name) || slices.ContainsFunc(s.Params, func(p Param) bool { return p.Name == name })
+}
 
-// Capability is the CapabilityStatement of a Noctua of a version. released is the date of the statement, yyyy-mm-dd.
-func Capability(version, released string) any {
-	search := SearchParams()
+// Capability is the CapabilityStatement of a Noctua of a version. released is the date of the statement, yyyy-mm-dd; base the address of the
+// service without a slash at the end.
+func Capability(version, released, base string) any {
 	var resources []object
-	for _, name := range []string{"CodeSystem", "Device", "DiagnosticReport", "ImagingStudy", "Observation", "Patient"} {
-		res := object{"type": name, "interaction": []object{{"code": "read"}}, "versioning": "no-version"}
-		if name == "DiagnosticReport" || name == "Observation" {
-			res["versioning"] = "versioned"
+	for _, s := range Resources() {
+		res := object{"type": s.Type, "interaction": []object{{"code": "read"}}, "versioning": "no-version", "conditionalRead": "not-match"}
+		interactions := []object{{"code": "read"}}
+		if s.Versions {
+			interactions = append(interactions, object{"code": "vread"})
+			res["versioning"], res["readHistory"] = "versioned", true
 		}
-		if params, ok := search[name]; ok {
-			res["interaction"] = []object{{"code": "read"}, {"code": "search-type"}}
-			all := append(slices.Clone(CommonParams()), params...)
-			if name == "Patient" {
-				all = append([]Param{{"_id", "token"}}, params...)
+		if s.Params != nil {
+			interactions = append(interactions, object{"code": "search-type"})
+			var params []object
+			for _, p := range s.Params {
+				params = append(params, object{"name": p.Name, "type": p.Type})
 			}
-			res["searchParam"] = all
+			res["searchParam"] = params
 		}
-		if name == "DiagnosticReport" {
-			res["searchInclude"] = []string{"DiagnosticReport:result", "DiagnosticReport:patient", "DiagnosticReport:subject"}
+		res["interaction"] = interactions
+		if s.Include != nil {
+			res["searchInclude"] = s.Include
+		}
+		if s.RevInclude != nil {
+			res["searchRevInclude"] = s.RevInclude
+		}
+		if s.Type == "Task" {
+			res["documentation"] = "Needs the scope operate."
+		}
+		if s.Type == "AuditEvent" {
+			res["documentation"] = "Needs the scope audit.read."
 		}
 		resources = append(resources, res)
 	}
+	implementation := object{"description": "Noctua: screening of retinal photographs. A screening aid that makes no diagnosis."}
+	if base != "" {
+		implementation["url"] = base + "/fhir"
+	}
 	return object{
 		"resourceType": "CapabilityStatement", "status": "active", "date": released, "kind": "instance", "fhirVersion": "4.0.1",
-		"format":         []string{"json"},
+		"format":         []string{"json", "application/fhir+json"},
 		"software":       object{"name": "Noctua", "version": version},
-		"implementation": object{"description": "Noctua: screening of retinal photographs. A screening aid that makes no diagnosis."},
+		"implementation": implementation,
 		"rest": []object{{"mode": "server", "resource": resources,
-			"security": object{"description": "Bearer token in the Authorization header; only this statement is open."}}},
-	}
-}
-
-// otherCodes are the codes of MeasuresSystem that are no measures, with what they mean.
-func otherCodes() []record.Note {
-	notes := []record.Note{{Code: vessel.RegionField, Text: "Region: the whole field of view of the photograph."}}
-	for _, r := range vessel.Regions() {
-		notes = append(notes, record.Note{Code: r.Name, Text: "Region: " + strings.ToLower(r.Text[:1]) + r.Text[1:]})
-	}
-	return append(notes, []record.Note{
-		{Code: ReportCode, Text: "Report of the measures of retinal vessels in the photographs of one study."},
-		{Code: regionCode, Text: "Part of the picture that a measure was taken in."},
-		{Code: errorCode, Text: "Half width of the interval that holds the true value in 90 of 100 cases."},
-		{Code: gridCode, Text: "Diameter of the field of view in pixels on the grid that a measure was taken on."},
-		{Code: verdictCode, Text: "Whether a difference is beyond its error, which is the root of the sum of the squares of both values' errors."},
-		{Code: withinErrorCode, Text: "Verdict: no difference beyond measurement error."},
-		{Code: lowerCode, Text: "Verdict: lower, by more than the error of the difference."},
-		{Code: higherCode, Text: "Verdict: higher, by more than the error of the difference."},
-		{Code: qualityCode, Text: "How well the photograph can be read, 0 (not at all) to 1, judged from the picture alone."},
-	}...)
-}
-
-// MeasuresCodeSystem is the CodeSystem resource of MeasuresSystem: what an integrator reads before the first report comes.
-func MeasuresCodeSystem() any {
-	var concepts []object
-	for _, d := range vessel.Definitions() {
-		concepts = append(concepts, object{"code": d.Name, "display": d.Display, "definition": d.Text})
-	}
-	for _, kind := range []record.ComparisonKind{record.Asymmetry, record.Change} {
-		for _, d := range vessel.Definitions() {
-			if d.Region == vessel.RegionField {
-				concepts = append(concepts, object{"code": comparisonCode(kind, d.Name), "display": d.Display + ", " + kindText(kind), "definition": comparisonMethod(kind)})
-			}
-		}
-	}
-	for _, c := range otherCodes() {
-		display := strings.ReplaceAll(c.Code, "-", " ")
-		concepts = append(concepts, object{"code": c.Code, "display": strings.ToUpper(display[:1]) + display[1:], "definition": c.Text})
-	}
-	return object{
-		"resourceType": "CodeSystem", "id": "noctua-measures", "url": MeasuresSystem, "name": "NoctuaMeasures", "title": "Measures of Noctua",
-		"status": "active", "experimental": false, "caseSensitive": true, "content": "fragment",
-		"description": "Measures of retinal vessels by Noctua. No LOINC code states them. Every Observation carries the definition of its measure in full.",
-		"concept":     concepts,
+			"security":  object{"cors": false, "description": "Bearer token in the Authorization header; only this statement and .well-known/smart-configuration are open."},
+			"operation": []object{{"name": "bulk-publish", "definition": Root + "OperationDefinition/bulk-publish", "documentation": "GET $bulk-publish: the manifest of a night's resources as NDJSON."}},
+		}},
 	}
 }

@@ -22,6 +22,7 @@ const (
 	instanceURL        = Root + "StructureDefinition/sop-instance"
 	nameURL            = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 	dicomSystem        = "urn:dicom:uid"
+	uriSystem          = "urn:ietf:rfc:3986"
 	ucumSystem         = "http://unitsofmeasure.org"
 	snomedSystem       = "http://snomed.info/sct"
 	loincSystem        = "http://loinc.org"
@@ -33,6 +34,14 @@ const (
 // ReportCode is the code of every report, in MeasuresSystem.
 const ReportCode = "retinal-vessel-screening"
 
+// Displays of codes of MeasuresSystem, the same wherever they stand.
+const (
+	reportDisplay = "Retinal vessel screening report"
+	errorDisplay  = "Half width of the 90 % interval"
+	gridDisplay   = "Diameter of the field of view on the grid measured"
+	taskDisplay   = "File in quarantine"
+)
+
 // Codes of components, in MeasuresSystem.
 const (
 	errorCode  = "error-bound"
@@ -40,6 +49,8 @@ const (
 	gridCode   = "grid-fov-diameter"
 	// qualityCode is 0 to 1 and about the photograph; why it is low stands in the notes.
 	qualityCode = "image-quality"
+	// taskCode is of every Task; why the file is there stands beside it.
+	taskCode = "quarantined-file"
 )
 
 func concept(system, code, display string) Concept {

@@ -60,7 +60,7 @@ func comparisons(r *record.Report, meta Meta) []Observation {
 func comparison(r *record.Report, c record.ReportComparison, m record.ComparedMeasure, meta Meta) Observation {
 	display := m.Display + ", " + kindText(c.Kind)
 	o := Observation{
-		ResourceType: "Observation", ID: comparisonID(r.ReportID, c, m), Meta: meta, Status: string(r.Status),
+		ResourceType: "Observation", ID: comparisonID(r.ReportID, c, m), Meta: meta, Status: observationStatus(r),
 		Category: ObservationCategories(), Code: concept(MeasuresSystem, comparisonCode(c.Kind, m.Name), display),
 		EffectiveDateTime: r.StudyDate, Issued: Instant(r.IssuedAt),
 		ValueQuantity: quantity(*m.Difference, m.Unit), Note: []Annotation{{Text: m.Text}},
@@ -89,11 +89,11 @@ func comparison(r *record.Report, c record.ReportComparison, m record.ComparedMe
 			o.Component = append(o.Component, Component{Code: concept(snomedSystem, "272741003", "Laterality"), ValueCodeableConcept: side})
 		}
 	}
-	region := concept(MeasuresSystem, m.Region, strings.ReplaceAll(m.Region, "-", " "))
+	region := concept(MeasuresSystem, m.Region, regionDisplay(m.Region))
 	verdict := verdictConcept(m.Verdict)
 	o.Component = append(o.Component,
 		Component{Code: concept(MeasuresSystem, regionCode, "Region measured"), ValueCodeableConcept: &region},
-		Component{Code: concept(MeasuresSystem, errorCode, "Half width of the 90 % interval"), ValueQuantity: quantity(*m.Error, m.Unit)},
+		Component{Code: concept(MeasuresSystem, errorCode, errorDisplay), ValueQuantity: quantity(*m.Error, m.Unit)},
 		Component{Code: concept(MeasuresSystem, verdictCode, "Verdict of the comparison"), ValueCodeableConcept: &verdict})
 	return o
 }

@@ -25,7 +25,7 @@ const supersededCode = "superseded-revision"
 // Convert makes the resources of a report. updated is when this version was indexed. base is the address of the service
 // without a slash at the end, for the link to the canonical report; "" leaves the link out.
 func Convert(r *record.Report, updated time.Time, base string) Set {
-	meta := Meta{VersionID: strconv.Itoa(r.Version), LastUpdated: Instant(updated)}
+	meta := versionMeta(r, updated)
 	subject := Reference{Reference: "Patient/" + PatientID(r.Patient.Key), Type: "Patient"}
 	study := Reference{Reference: "ImagingStudy/" + r.ReportID, Type: "ImagingStudy"}
 	performer := []Reference{{Identifier: &Identifier{System: ClinicSystem, Value: r.Clinic}, Display: r.Clinic}}
@@ -56,8 +56,8 @@ func Convert(r *record.Report, updated time.Time, base string) Set {
 		results = append(results, Reference{Reference: "Observation/" + o.ID, Type: "Observation", Display: o.Code.Text})
 	}
 	set.Report = DiagnosticReport{
-		ResourceType: "DiagnosticReport", ID: r.ReportID, Meta: meta, Identifier: reportIdentifiers(r), Status: string(r.Status),
-		Category: ReportCategories(), Code: concept(MeasuresSystem, ReportCode, "Retinal vessel screening report"),
+		ResourceType: "DiagnosticReport", ID: r.ReportID, Meta: meta, Identifier: reportIdentifiers(r), Status: ReportStatus(r),
+		Category: ReportCategories(), Code: concept(MeasuresSystem, ReportCode, reportDisplay),
 		Subject: subject, EffectiveDateTime: r.StudyDate, Issued: Instant(r.IssuedAt), Performer: performer,
 		Result: results, ImagingStudy: []Reference{study}, Conclusion: conclusion(r),
 	}
@@ -65,13 +65,12 @@ func Convert(r *record.Report, updated time.Time, base string) Set {
 		set.Report.PresentedForm = []Attachment{{ContentType: "application/json", Title: "Canonical report",
 			URL: fmt.Sprintf("%s/api/reports/%s?version=%d", base, r.ReportID, r.Version), Creation: Instant(r.IssuedAt)}}
 	}
-	set.Study = ImagingStudy{
-		ResourceType: "ImagingStudy", ID: r.ReportID, Meta: meta, Status: "available", Subject: subject, Started: r.StudyDate,
-		Identifier:        []Identifier{{System: dicomSystem, Value: "urn:oid:" + r.StudyUID}},
-		ProcedureCode:     []Concept{concept(snomedSystem, "314971001", "Camera fundoscopy")},
-		NumberOfInstances: len(r.Images),
-	}
+	set.Study = ConvertStudy(r, updated)
 	return set
+}
+
+func versionMeta(r *record.Report, updated time.Time) Meta {
+	return Meta{VersionID: strconv.Itoa(r.Version), LastUpdated: Instant(updated)}
 }
 
 func superseded(img record.ReportImage) bool {
@@ -96,10 +95,14 @@ func eye(l record.Laterality) string {
 func reportIdentifiers(r *record.Report) []Identifier {
 	ids := []Identifier{{System: ReportSystem, Value: r.ReportID}, {System: dicomSystem, Value: "urn:oid:" + r.StudyUID}}
 	if r.AccessionNumber != "" {
-		accession := concept(identifierSystem, "ACSN", "Accession ID")
-		ids = append(ids, Identifier{Type: &accession, Value: r.AccessionNumber})
+		ids = append(ids, accession(r.AccessionNumber))
 	}
 	return ids
+}
+
+func accession(number string) Identifier {
+	kind := concept(identifierSystem, "ACSN", "Accession ID")
+	return Identifier{Type: &kind, Value: number}
 }
 
 // conclusion says in words what was and what was not measured.
@@ -137,7 +140,7 @@ func sentence(text string) string { return strings.TrimRight(strings.TrimSpace(t
 
 func observation(r *record.Report, img record.ReportImage, m record.Measure, meta Meta) Observation {
 	o := Observation{
-		ResourceType: "Observation", ID: ObservationID(r.ReportID, img, m), Meta: meta, Status: string(r.Status),
+		ResourceType: "Observation", ID: ObservationID(r.ReportID, img, m), Meta: meta, Status: observationStatus(r),
 		Category: ObservationCategories(), Code: concept(MeasuresSystem, m.Name, m.Display),
 		EffectiveDateTime: r.StudyDate, Issued: Instant(r.IssuedAt),
 		BodySite: &Concept{Coding: []Coding{{System: snomedSystem, Code: "5665001", Display: "Retinal structure"}}, Text: eyeText(img.Laterality)},
@@ -152,9 +155,9 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 	if side := laterality(img.Laterality); side != nil {
 		o.Component = append(o.Component, Component{Code: concept(snomedSystem, "272741003", "Laterality"), ValueCodeableConcept: side})
 	}
-	region := concept(MeasuresSystem, m.Region, strings.ReplaceAll(m.Region, "-", " "))
+	region := concept(MeasuresSystem, m.Region, regionDisplay(m.Region))
 	o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, regionCode, "Region measured"), ValueCodeableConcept: &region})
-	switch interval := concept(MeasuresSystem, errorCode, "Half width of the 90 % interval"); {
+	switch interval := concept(MeasuresSystem, errorCode, errorDisplay); {
 	case m.Error != nil:
 		o.Component = append(o.Component, Component{Code: interval, ValueQuantity: quantity(*m.Error, m.Unit)})
 	case m.ErrorAbsentReason != nil:
@@ -163,7 +166,7 @@ func observation(r *record.Report, img record.ReportImage, m record.Measure, met
 	if m.GridFOVPx != nil {
 		q := quantity(*m.GridFOVPx, "1")
 		q.Unit = "pixels"
-		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, gridCode, "Diameter of the field of view on the grid measured"), ValueQuantity: q})
+		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, gridCode, gridDisplay), ValueQuantity: q})
 	}
 	if img.Quality != nil {
 		o.Component = append(o.Component, Component{Code: concept(MeasuresSystem, qualityCode, "Image quality score"), ValueQuantity: quantity(img.Quality.Score, "1")})
@@ -234,7 +237,7 @@ func absent(reason *record.Note) *Concept {
 // ConvertDevice makes the Device that stands for a model.
 func ConvertDevice(m record.ModelReference) Device {
 	return Device{
-		ResourceType: "Device", ID: DeviceID(m.Sha256), Identifier: []Identifier{{System: ModelSystem, Value: m.Sha256}}, Status: "active",
+		ResourceType: "Device", ID: DeviceID(m.Sha256), Meta: Meta{VersionID: "1"}, Identifier: []Identifier{{System: ModelSystem, Value: m.Sha256}}, Status: "active",
 		DeviceName: []DeviceName{{Name: m.Name, Type: "model-name"}}, Type: Concept{Text: "Segmentation model of Noctua"},
 		Version: []DeviceVersion{{Value: m.Version}},
 	}
@@ -248,7 +251,7 @@ func ConvertPatient(p record.PatientIdentity, clinic string, updated time.Time) 
 	if p.Issuer != "" {
 		id.Assigner = &Reference{Display: p.Issuer}
 	}
-	out := Patient{ResourceType: "Patient", ID: PatientID(p.Key), Meta: Meta{LastUpdated: Instant(updated)},
+	out := Patient{ResourceType: "Patient", ID: PatientID(p.Key), Meta: Meta{VersionID: strconv.FormatInt(updated.UnixMilli(), 10), LastUpdated: Instant(updated)},
 		Identifier: []Identifier{id}, Name: names(p.Name), BirthDate: p.BirthDate}
 	switch p.Sex {
 	case "M":

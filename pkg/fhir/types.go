@@ -182,19 +182,6 @@ type DiagnosticReport struct {
 	PresentedForm     []Attachment `json:"presentedForm,omitempty"`
 }
 
-// ImagingStudy is the FHIR resource.
-type ImagingStudy struct {
-	ResourceType      string       `json:"resourceType"`
-	ID                string       `json:"id"`
-	Meta              Meta         `json:"meta"`
-	Identifier        []Identifier `json:"identifier"`
-	Status            string       `json:"status"`
-	Subject           Reference    `json:"subject"`
-	Started           string       `json:"started,omitempty"`
-	ProcedureCode     []Concept    `json:"procedureCode,omitempty"`
-	NumberOfInstances int          `json:"numberOfInstances"`
-}
-
 // DeviceName is a name of a Device.
 type DeviceName struct {
 	Name string `json:"name"`
@@ -210,6 +197,7 @@ type DeviceVersion struct {
 type Device struct {
 	ResourceType string          `json:"resourceType"`
 	ID           string          `json:"id"`
+	Meta         Meta            `json:"meta"`
 	Identifier   []Identifier    `json:"identifier"`
 	Status       string          `json:"status"`
 	DeviceName   []DeviceName    `json:"deviceName"`

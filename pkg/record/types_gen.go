@@ -1252,6 +1252,10 @@ type ReportImage struct {
 	// Measures corresponds to the JSON schema field "measures".
 	Measures []Measure `json:"measures,omitempty,omitzero"`
 
+	// Modality (0008,0060), e.g. OP. Absent from reports of programs that did not say
+	// it.
+	Modality string `json:"modality,omitempty,omitzero"`
+
 	// Notes corresponds to the JSON schema field "notes".
 	Notes []Note `json:"notes,omitempty,omitzero"`
 
@@ -1285,8 +1289,15 @@ type ReportImage struct {
 	// SegmentsKey corresponds to the JSON schema field "segments_key".
 	SegmentsKey string `json:"segments_key,omitempty,omitzero"`
 
+	// SeriesInstanceUID (0020,000E). Absent where the file has none, and from reports
+	// of programs that did not say it.
+	SeriesUID string `json:"series_uid,omitempty,omitzero"`
+
 	// SHA-256, lower-case hexadecimal.
 	Sha256 string `json:"sha256"`
+
+	// SOPClassUID (0008,0016). Absent from reports of programs that did not say it.
+	SOPClassUID string `json:"sop_class_uid,omitempty,omitzero"`
 
 	// DICOM UID.
 	SOPUID string `json:"sop_uid"`

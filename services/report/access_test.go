@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,8 +30,11 @@ type clinicData struct {
 	report  string // id
 	patient string // FHIR id
 	pic     picture
-	file    string   // id in quarantine
-	marks   []string // texts that only this clinic's data has
+	file    string // id in quarantine
+	task    string // of it
+	// patientVersion is the version of the patient that is the newest.
+	patientVersion string
+	marks          []string // texts that only this clinic's data has
 }
 
 // twoClinics is a service with one patient, one picture and one file in quarantine at each of two clinics.
@@ -50,11 +54,18 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 			Patient: &record.PatientIdentity{Key: shaOf("patient", n), ID: "ID-" + clinic, Name: name}}
 		k.putDocument(k.blob.Buckets().Quarantine, key+documentSuffix, record.QuarantineSchema, doc)
 		k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Quarantine, key, []byte("DICOM"), blob.PutOptions{}))
-		all[clinic] = clinicData{name: clinic, report: reportID(clinic, shaOf("patient", n), p.study()), patient: fhir.PatientID(shaOf("patient", n)), pic: p, file: quarantineID(key),
-			marks: []string{name, "ID-" + clinic, p.sop(), p.study()}}
+		all[clinic] = clinicData{name: clinic, report: reportID(clinic, shaOf("patient", n), p.study()), patient: fhir.PatientID(shaOf("patient", n)), pic: p, file: quarantineID(key), task: fhir.TaskID(key),
+			marks: []string{name, "ID-" + clinic, p.sop(), p.study(), "/" + clinic + "/", fhir.PatientID(shaOf("patient", n))}}
 	}
 	k.reconcile()
 	k.quiet()
+	k.publishNight()
+	for clinic, c := range all {
+		found, err := k.deps.Store.Newest(t.Context(), c.report)
+		k.must(err)
+		c.patientVersion = fmt.Sprint(found.UpdatedAt.UnixMilli())
+		all[clinic] = c
+	}
 	k.deps.Exports = &archives{}
 	for _, file := range []string{"mask.png", "overlay.jpg"} {
 		for _, c := range all {
@@ -66,6 +77,18 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 	k.photo = func(_ context.Context, raw []byte) (*raster.RGB, error) { return raster.NewRGB(8, 8), nil }
 	k.authority.JWTs = observers{}
 	return k, all
+}
+
+// accessNight is the night of the tests of access.
+const accessNight = "2026-11-22"
+
+// publishNight publishes the night as its end would, and lets the clock stand where it was: tokens expire.
+func (k *kit) publishNight() {
+	k.t.Helper()
+	at := k.now()
+	k.move(24 * time.Hour)
+	k.must(k.Publish(k.t.Context()))
+	k.move(at.Sub(k.now()))
 }
 
 // observers are JWTs that let read nothing but the observations of one clinic.
@@ -99,6 +122,10 @@ func table(c clinicData) map[string]asked {
 	get := func(address string, own, patient bool) asked {
 		return asked{method: http.MethodGet, address: address, own: own, patient: patient}
 	}
+	search := func(resource, query string, patient bool) asked {
+		return asked{method: http.MethodPost, address: "/fhir/" + resource + "/_search", body: query, form: true, patient: patient}
+	}
+	const everything = "_include=DiagnosticReport:patient&_include=DiagnosticReport:result&_include=DiagnosticReport:imaging-study&_revinclude=Provenance:target"
 	return map[string]asked{
 		"GET /healthz": get("/healthz", false, false), "GET /readyz": get("/readyz", false, false), "GET /static/{file}": get("/static/owl.svg", false, false),
 		"GET /signin": get("/signin", false, false), "POST /signin": {method: http.MethodPost, address: "/signin", form: true, changes: true},
@@ -110,32 +137,53 @@ func table(c clinicData) map[string]asked {
 		"POST /quarantine/discard": {method: http.MethodPost, address: "/quarantine/discard", body: form, form: true, own: true, changes: true},
 		"GET /api/me":              get("/api/me", false, false), "GET /api/status": get("/api/status", false, false), "GET /api/reports": get("/api/reports", false, true),
 		"GET /api/reports/{id}": get("/api/reports/"+c.report, true, true), "GET /api/images/{sop}/{sha}/{file}": get(image, true, true),
-		"GET /api/quarantine":                               get("/api/quarantine", false, true),
-		"GET /api/quarantine/{clinic}/{day}/{id}":           get("/api/quarantine/"+c.file, true, true),
-		"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg": get("/api/quarantine/"+c.file+"/photo.jpg", true, true),
-		"POST /api/quarantine/release":                      {method: http.MethodPost, address: "/api/quarantine/release", body: ids, own: true, changes: true},
-		"POST /api/quarantine/discard":                      {method: http.MethodPost, address: "/api/quarantine/discard", body: ids, own: true, changes: true},
-		"POST /api/uploads":                                 {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
-		"POST /api/exports":                                 {method: http.MethodPost, address: "/api/exports"},
-		"GET /api/audit/head":                               get("/api/audit/head", false, false),
-		"GET /api/patients/links":                           get("/api/patients/links", false, false),
-		"POST /api/patients/merge":                          {method: http.MethodPost, address: "/api/patients/merge", body: link, own: true, changes: true},
-		"POST /api/patients/split":                          {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
-		"POST /api/patients/undo":                           {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
-		"GET /fhir/metadata":                                get("/fhir/metadata", false, false), "GET /fhir/CodeSystem/noctua-measures": get("/fhir/CodeSystem/noctua-measures", false, false),
-		"GET /fhir/.well-known/smart-configuration": get("/fhir/.well-known/smart-configuration", false, false),
-		"GET /fhir/DiagnosticReport":                get("/fhir/DiagnosticReport?_include=DiagnosticReport:patient&_include=DiagnosticReport:result", false, true),
-		"GET /fhir/DiagnosticReport/{id}":           get("/fhir/DiagnosticReport/"+c.report, true, true),
-		"GET /fhir/Observation":                     get("/fhir/Observation", false, true), "GET /fhir/Observation/{id}": get("/fhir/Observation/"+c.report+"-none", true, false),
-		"GET /fhir/Patient": get("/fhir/Patient", false, true), "GET /fhir/Patient/{id}": get("/fhir/Patient/"+c.patient, true, true),
-		"GET /fhir/ImagingStudy/{id}": get("/fhir/ImagingStudy/"+c.report, true, true), "GET /fhir/Device/{id}": get("/fhir/Device/"+fhir.DeviceID(testModel), false, false),
-		"GET /fhir/AuditEvent": get("/fhir/AuditEvent", false, false),
+		"GET /api/quarantine":                                get("/api/quarantine", false, true),
+		"GET /api/quarantine/{clinic}/{day}/{id}":            get("/api/quarantine/"+c.file, true, true),
+		"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg":  get("/api/quarantine/"+c.file+"/photo.jpg", true, true),
+		"POST /api/quarantine/release":                       {method: http.MethodPost, address: "/api/quarantine/release", body: ids, own: true, changes: true},
+		"POST /api/quarantine/discard":                       {method: http.MethodPost, address: "/api/quarantine/discard", body: ids, own: true, changes: true},
+		"POST /api/uploads":                                  {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
+		"POST /api/exports":                                  {method: http.MethodPost, address: "/api/exports"},
+		"GET /api/audit/head":                                get("/api/audit/head", false, false),
+		"GET /api/patients/links":                            get("/api/patients/links", false, false),
+		"POST /api/patients/merge":                           {method: http.MethodPost, address: "/api/patients/merge", body: link, own: true, changes: true},
+		"POST /api/patients/split":                           {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
+		"POST /api/patients/undo":                            {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
+		"GET /fhir/metadata":                                 get("/fhir/metadata", false, false),
+		"GET /fhir/.well-known/smart-configuration":          get("/fhir/.well-known/smart-configuration", false, false),
+		"GET /fhir/$bulk-publish":                            get("/fhir/$bulk-publish?night="+accessNight, false, false),
+		"GET /fhir/nights/{night}/{clinic}/{version}/{file}": get("/fhir/nights/"+accessNight+"/"+c.name+"/v1/Patient-0001.ndjson", true, true),
+
+		"GET /fhir/AuditEvent": get("/fhir/AuditEvent", false, false), "GET /fhir/AuditEvent/{id}": get("/fhir/AuditEvent/1", false, false), "POST /fhir/AuditEvent/_search": search("AuditEvent", "", false),
+		"GET /fhir/CodeSystem": get("/fhir/CodeSystem", false, false), "GET /fhir/CodeSystem/{id}": get("/fhir/CodeSystem/noctua-measures", false, false), "POST /fhir/CodeSystem/_search": search("CodeSystem", "", false),
+		"GET /fhir/ValueSet": get("/fhir/ValueSet", false, false), "GET /fhir/ValueSet/{id}": get("/fhir/ValueSet/noctua-regions", false, false), "POST /fhir/ValueSet/_search": search("ValueSet", "", false),
+		"GET /fhir/Device": get("/fhir/Device", false, false), "GET /fhir/Device/{id}": get("/fhir/Device/"+fhir.DeviceID(testModel), false, false), "POST /fhir/Device/_search": search("Device", "", false),
+		"GET /fhir/Device/{id}/_history/{version}": get("/fhir/Device/"+fhir.DeviceID(testModel)+"/_history/1", false, false),
+
+		"GET /fhir/DiagnosticReport":                         get("/fhir/DiagnosticReport?"+everything, false, true),
+		"POST /fhir/DiagnosticReport/_search":                search("DiagnosticReport", everything, true),
+		"GET /fhir/DiagnosticReport/{id}":                    get("/fhir/DiagnosticReport/"+c.report, true, true),
+		"GET /fhir/DiagnosticReport/{id}/_history/{version}": get("/fhir/DiagnosticReport/"+c.report+"/_history/1", true, true),
+		"GET /fhir/Observation":                              get("/fhir/Observation?_include=Observation:patient&_include=Observation:derived-from&_revinclude=Provenance:target", false, true),
+		"POST /fhir/Observation/_search":                     search("Observation", "", true),
+		"GET /fhir/Observation/{id}":                         get("/fhir/Observation/"+c.report+"-none", true, false),
+		"GET /fhir/Observation/{id}/_history/{version}":      get("/fhir/Observation/"+c.report+"-x/_history/1-none", true, false),
+		"GET /fhir/Patient":                                  get("/fhir/Patient", false, true), "POST /fhir/Patient/_search": search("Patient", "", true), "GET /fhir/Patient/{id}": get("/fhir/Patient/"+c.patient, true, true),
+		"GET /fhir/Patient/{id}/_history/{version}": get("/fhir/Patient/"+c.patient+"/_history/"+c.patientVersion, true, true),
+		"GET /fhir/ImagingStudy":                    get("/fhir/ImagingStudy?_include=ImagingStudy:patient", false, true), "POST /fhir/ImagingStudy/_search": search("ImagingStudy", "", true),
+		"GET /fhir/ImagingStudy/{id}":                    get("/fhir/ImagingStudy/"+c.report, true, true),
+		"GET /fhir/ImagingStudy/{id}/_history/{version}": get("/fhir/ImagingStudy/"+c.report+"/_history/1", true, true),
+		"GET /fhir/Provenance":                           get("/fhir/Provenance", false, true), "POST /fhir/Provenance/_search": search("Provenance", "", true),
+		"GET /fhir/Provenance/{id}":                    get("/fhir/Provenance/"+fhir.ProvenanceID(c.report, 1), true, true),
+		"GET /fhir/Provenance/{id}/_history/{version}": get("/fhir/Provenance/"+fhir.ProvenanceID(c.report, 1)+"/_history/1", true, true),
+		"GET /fhir/Task":                               get("/fhir/Task", false, true), "POST /fhir/Task/_search": search("Task", "", true), "GET /fhir/Task/{id}": get("/fhir/Task/"+c.task, true, true),
+		"GET /fhir/Task/{id}/_history/{version}": get("/fhir/Task/"+c.task+"/_history/1", true, true),
 	}
 }
 
 func (k *kit) send(a asked, bearer string) *httptest.ResponseRecorder {
 	k.t.Helper()
-	headers := []string{"Authorization", "Bearer " + bearer, "Accept", "text/html"}
+	headers := []string{"Authorization", "Bearer " + bearer, "Accept", "text/html,*/*;q=0.8"}
 	if bearer == "" {
 		headers[1] = ""
 	}
@@ -253,8 +301,11 @@ func TestEveryRouteInEveryRole(t *testing.T) {
 		}
 	}
 	// The includes of a search are of kinds that one may read.
-	if w := k.send(asked{method: http.MethodGet, address: "/fhir/Observation?_count=1"}, "jwt.observer.north"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"Observation"`) {
-		t.Errorf("an observer sees %d %s", w.Code, w.Body)
+	var seen bundle
+	w := k.send(asked{method: http.MethodGet, address: "/fhir/Observation?_include=Observation:patient&_include=Observation:device&_include=Observation:derived-from&_revinclude=Provenance:target"}, "jwt.observer.north")
+	k.must(json.Unmarshal(w.Body.Bytes(), &seen))
+	if kinds := seen.kinds(); len(kinds) != 1 || kinds["match Observation"] == 0 {
+		t.Errorf("an observer sees %v", kinds)
 	}
 	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch, "PROPFIND"} {
 		if w := k.ask(method, "/api/reports/"+data["north"].report, ""); w.Code != http.StatusMethodNotAllowed && w.Code != http.StatusNotFound {
@@ -323,7 +374,7 @@ func TestWhatIsSeenIsRecorded(t *testing.T) {
 		if e.Agent.Name != "reader" || e.Agent.Via != "token" || e.Action != record.AuditRead {
 			t.Errorf("%s: %+v", r.pattern, e)
 		}
-		if a.own && e.Entity.PatientKey == "" && e.Entity.QuarantineKey == "" {
+		if a.own && e.Entity.PatientKey == "" && e.Entity.QuarantineKey == "" && !strings.HasPrefix(e.Entity.Resource, "nights/") {
 			t.Errorf("%s does not say of whom: %+v", r.pattern, e.Entity)
 		}
 		k.blob.fail = func(op, at string) error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -132,7 +133,10 @@ func reportImage(p part) record.ReportImage {
 	img := record.ReportImage{
 		SOPUID: i.SOPUID, Sha256: i.Sha256, ArchiveKey: i.ArchiveKey, Laterality: i.Laterality, AcquiredAt: i.AcquiredAt,
 		Status: p.image.Status, ResultKey: p.image.OutcomeKey, Notes: slices.Clone(i.Notes), Device: i.Device,
-		HorizontalFOVDeg: i.HorizontalFOVDeg,
+		HorizontalFOVDeg: i.HorizontalFOVDeg, SOPClassUID: i.SOPClassUID, SeriesUID: i.SeriesUID,
+	}
+	if modalityPattern.MatchString(i.Modality) {
+		img.Modality = i.Modality
 	}
 	if i.Rows > 0 && i.Columns > 0 {
 		img.Rows, img.Columns = &i.Rows, &i.Columns
@@ -158,6 +162,9 @@ func reportImage(p part) record.ReportImage {
 	}
 	return img
 }
+
+// modalityPattern is that of DICOM's code strings (PS3.5 6.2): what is no such code is no modality.
+var modalityPattern = regexp.MustCompile(`^[A-Z0-9 _]{1,16}$`)
 
 // supersededCode marks an image that has a later revision.
 const supersededCode = "superseded-revision"

@@ -88,19 +88,18 @@ func (s *Service) apiAuditHead(w http.ResponseWriter, r *http.Request) error {
 
 // fhirSearchAudit answers GET /fhir/AuditEvent?date=&_count=: the entries of the audit log in their order. Reading it is recorded, too.
 func (s *Service) fhirSearchAudit(w http.ResponseWriter, r *http.Request) error {
-	if err := checkParams(r, []fhir.Param{{Name: "date", Type: "date"}}); err != nil {
-		return err
-	}
-	q := r.URL.Query()
-	limit, err := intParam(q, "_count", defaultCount, 0, maxCount)
+	asked, err := searchOf(r, "AuditEvent")
 	if err != nil {
 		return err
 	}
-	first, until, err := s.auditSpan(r)
+	if asked.countOnly {
+		return fault.New(fault.Unsupported, "summary-unknown", "the entries of the audit log are not counted; GET /api/audit/head says how many there are")
+	}
+	first, until, err := s.auditSpan(r.Context(), asked.q["date"])
 	if err != nil {
 		return err
 	}
-	if text := q.Get("_cursor"); text != "" {
+	if text := asked.q.Get("_cursor"); text != "" {
 		if first, err = strconv.Atoi(text); err != nil || first < 1 {
 			return fault.New(fault.Invalid, "cursor-invalid", "the cursor was not made by this service; begin again with the first page")
 		}
@@ -115,7 +114,7 @@ func (s *Service) fhirSearchAudit(w http.ResponseWriter, r *http.Request) error 
 		if !until.IsZero() && !a.RecordedAt.Before(until) {
 			return false, nil
 		}
-		if len(bundle.Entry) == limit {
+		if len(bundle.Entry) == asked.limit {
 			next = strconv.Itoa(a.Number)
 			return false, nil
 		}
@@ -126,15 +125,42 @@ func (s *Service) fhirSearchAudit(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	bundle.Link = s.searchLinks(r, next)
+	bundle.Link = asked.links(s.baseURL(r)+r.URL.Path, next)
 	s.writeJSON(w, http.StatusOK, fhirMedia, bundle)
 	return nil
 }
 
+// fhirAudit answers GET /fhir/AuditEvent/{id}: one entry. Reading it is recorded, too.
+func (s *Service) fhirAudit(w http.ResponseWriter, r *http.Request) error {
+	number, err := strconv.Atoi(r.PathValue("id"))
+	if err != nil || number < 1 {
+		return notThere("AuditEvent")
+	}
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityAuditLog}); err != nil {
+		return err
+	}
+	var found *fhir.AuditEvent
+	err = audit.From(r.Context(), s.deps.Blob, s.deps.Blob.Buckets().Audit, number, func(a record.Audit) (bool, error) {
+		if a.Number == number {
+			e := fhir.ConvertAudit(a)
+			found = &e
+		}
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return notThere("AuditEvent")
+	}
+	s.writeJSON(w, http.StatusOK, fhirMedia, found)
+	return nil
+}
+
 // auditSpan reads the dates of a search of the audit log: the number of the first entry, and the moment before which it ends (zero: never).
-func (s *Service) auditSpan(r *http.Request) (first int, until time.Time, err error) {
+func (s *Service) auditSpan(ctx context.Context, dates []string) (first int, until time.Time, err error) {
 	var from time.Time
-	for _, given := range r.URL.Query()["date"] {
+	for _, given := range dates {
 		span, negate, err := timeSpan("date", given, s.cfg.Location)
 		if err != nil {
 			return 0, until, err
@@ -152,7 +178,7 @@ func (s *Service) auditSpan(r *http.Request) (first int, until time.Time, err er
 	if from.IsZero() {
 		return 1, until, nil
 	}
-	first, err = audit.Since(r.Context(), s.deps.Blob, s.deps.Blob.Buckets().Audit, from)
+	first, err = audit.Since(ctx, s.deps.Blob, s.deps.Blob.Buckets().Audit, from)
 	return first, until, err
 }
 
@@ -181,7 +207,7 @@ func (s *Service) smartConfiguration(w http.ResponseWriter, _ *http.Request) err
 }
 
 func smartScopes() (all []string) {
-	for _, resource := range []string{"DiagnosticReport", "Observation", "Patient", "ImagingStudy", "Device"} {
+	for _, resource := range []string{"DiagnosticReport", "Observation", "Patient", "ImagingStudy", "Device", "Provenance"} {
 		all = append(all, "system/"+resource+".rs")
 	}
 	return all

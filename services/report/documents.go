@@ -59,6 +59,40 @@ func decodeCursor(text string) (cursor, error) {
 	return c, nil
 }
 
+// place is a position in a list that is not frozen. Readers see it as an opaque text.
+type place struct {
+	Ms  int64  `json:"m,omitempty"`
+	Key string `json:"k"`
+}
+
+func (p place) encode() string {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return "" // a number and a text always encode
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+func decodePlace(text string) (place, error) {
+	var p place
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(raw, &p)
+	}
+	if err != nil || p.Key == "" || p.Ms < 0 {
+		return p, fault.New(fault.Invalid, "cursor-invalid", "the cursor was not made by this service; begin again with the first page")
+	}
+	return p, nil
+}
+
+// timeOfMs is a moment in milliseconds since 1970; 0 is none.
+func timeOfMs(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
 // resume freezes a search at its first page, or goes on where a cursor says. Frozen, it neither skips nor repeats a report
 // while others are being issued.
 func (s *Service) resume(r *http.Request, q *store.ReportQuery, text string) error {

@@ -60,7 +60,7 @@ func TestSearchReports(t *testing.T) {
 		"": 3, "patient=" + first: 1, "patient=Patient/" + first: 1, "subject=Patient/" + first: 1, "patient=http://example.com/fhir/Patient/" + first: 1,
 		"patient=nobody": 0, "patient=" + first + "," + fhir.PatientID(shaOf("patient", 2)): 2, "patient=" + first + "&subject=" + fhir.PatientID(shaOf("patient", 2)): 0,
 		"patient.identifier=P1": 1, "patient.identifier=" + system + "|P1": 1, "patient.identifier=http://other|P1": 0, "subject.identifier=P2": 1,
-		"status=final": 2, "status=preliminary": 1, "status=final,preliminary": 3, "status=amended": 0, "status=http://hl7.org/fhir/diagnostic-report-status|final": 2, "status=": 0,
+		"status=final": 2, "status=partial": 1, "status=preliminary": 0, "status=registered": 0, "status=final,partial": 3, "status=amended": 0, "status=http://hl7.org/fhir/diagnostic-report-status|final": 2, "status=": 0,
 		"date=2026-11-22": 3, "date=2026": 3, "date=2026-11": 3, "date=gt2026-11-22": 0, "date=ge2026-11-22&date=lt2026-11-23": 3, "date=ne2026-11-22": 0, "date=2026-11-22T10:00:00Z": 3,
 		"issued=ge2026-11-23T01:01:00Z": 1, "issued=lt2026-11-23T01:01:00Z": 2, "_lastUpdated=gt2026-11-23T01:01:00Z": 1, "_lastUpdated=le2026-11-23": 3,
 		"_id=" + picture{1, 1}.report(): 1, "_id=x": 0, "identifier=" + picture{1, 1}.study(): 1, "identifier=urn:dicom:uid|urn:oid:" + picture{1, 1}.study(): 1,
@@ -181,7 +181,7 @@ func TestReadHeadersAndErrors(t *testing.T) {
 		Rest                      []struct{ Resource []struct{ Type string } }
 	}
 	k.must(json.Unmarshal(k.get("/fhir/metadata", "Authorization", "").Body.Bytes(), &capability))
-	if capability.ResourceType != "CapabilityStatement" || capability.FHIRVersion != "4.0.1" || len(capability.Rest[0].Resource) != 6 {
+	if capability.ResourceType != "CapabilityStatement" || capability.FHIRVersion != "4.0.1" || len(capability.Rest[0].Resource) != 10 {
 		t.Errorf("capability %+v", capability)
 	}
 	codes := k.get("/fhir/CodeSystem/noctua-measures").Body.String()

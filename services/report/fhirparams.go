@@ -1,7 +1,7 @@
 package report
 
 import (
-	"net/http"
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,23 +16,6 @@ const (
 	defaultCount = 50
 	maxCount     = 500
 )
-
-// resultParams steer the answer and select nothing.
-var resultParams = []string{"_count", "_sort", "_total", "_include", "_format", "_pretty", "_summary", "_cursor"}
-
-// checkParams refuses unknown parameters if the client asked for strict handling; otherwise they are ignored, as the
-// specification says.
-func checkParams(r *http.Request, known []fhir.Param, more ...string) error {
-	strict := strings.Contains(strings.ToLower(r.Header.Get("Prefer")), "handling=strict")
-	for name := range r.URL.Query() {
-		isKnown := slices.Contains(resultParams, name) || slices.Contains(more, name) ||
-			slices.ContainsFunc(known, func(p fhir.Param) bool { return p.Name == name })
-		if !isKnown && strict {
-			return fault.New(fault.Invalid, "parameter-unknown", "the search parameter %q is not supported; /fhir/metadata lists those that are", name)
-		}
-	}
-	return nil
-}
 
 // values splits the alternatives of a parameter; \, is a comma that belongs to the value.
 func values(text string) []string {
@@ -60,9 +43,8 @@ func values(text string) []string {
 const nothing = "\x01"
 
 // reportQuery reads the search parameters that reports and observations share.
-func (s *Service) reportQuery(r *http.Request) (store.ReportQuery, error) {
-	q := r.URL.Query()
-	out := store.ReportQuery{Clinics: clinicsOf(r.Context())}
+func (s *Service) reportQuery(ctx context.Context, q url.Values, limit int) (store.ReportQuery, error) {
+	out := store.ReportQuery{Clinics: clinicsOf(ctx), Limit: limit}
 	for _, name := range []string{"patient", "subject"} {
 		for _, given := range q[name] {
 			keys := patientKeys(given)
@@ -81,50 +63,55 @@ func (s *Service) reportQuery(r *http.Request) (store.ReportQuery, error) {
 		}
 	}
 	for _, given := range q["status"] {
-		out.Statuses = append(out.Statuses, tokens(given)...)
+		out.FHIRStatuses = append(out.FHIRStatuses, tokens(given)...)
 		if len(q["status"]) > 1 {
 			return out, fault.New(fault.Invalid, "parameter-twice", "status should be given once, with commas between alternatives")
 		}
 	}
-	if len(q["status"]) > 0 && len(out.Statuses) == 0 {
-		out.Statuses = []string{nothing}
+	if len(q["status"]) > 0 && len(out.FHIRStatuses) == 0 {
+		out.FHIRStatuses = []string{nothing}
 	}
-	for _, given := range q["date"] {
-		if err := addDate(&out, given, s.cfg.Location); err != nil {
+	// The date of a report is called started in an ImagingStudy, and its moment of issue recorded in a Provenance.
+	for _, given := range slices.Concat(q["date"], q["started"]) {
+		days, negate, err := daySpan("date", given, s.cfg.Location)
+		if err != nil {
 			return out, err
 		}
+		if negate {
+			out.NotStudyDates = append(out.NotStudyDates, days)
+		} else {
+			out.StudyDates = append(out.StudyDates, days)
+		}
 	}
-	for name, spans := range map[string]struct{ yes, no *[]store.Span }{
-		"issued": {&out.Issued, &out.NotIssued}, "_lastUpdated": {&out.Updated, &out.NotUpdated},
-	} {
+	var err error
+	if out.Issued, out.NotIssued, err = s.timeSpans(q, "issued", "recorded"); err != nil {
+		return out, err
+	}
+	if out.Updated, out.NotUpdated, err = s.timeSpans(q, "_lastUpdated"); err != nil {
+		return out, err
+	}
+	name, descending := strings.CutPrefix(q.Get("_sort"), "-")
+	out.Sort = map[string]store.SortBy{"issued": store.SortIssued, "recorded": store.SortIssued, "date": store.SortStudyDate, "started": store.SortStudyDate}[name]
+	out.Descending = descending
+	return out, nil
+}
+
+// timeSpans reads parameters that are moments: in which spans they must, and must not, lie.
+func (s *Service) timeSpans(q url.Values, names ...string) (yes, no []store.Span, err error) {
+	for _, name := range names {
 		for _, given := range q[name] {
 			span, negate, err := timeSpan(name, given, s.cfg.Location)
-			if err != nil {
-				return out, err
-			}
-			if negate {
-				*spans.no = append(*spans.no, span)
-			} else {
-				*spans.yes = append(*spans.yes, span)
+			switch {
+			case err != nil:
+				return nil, nil, err
+			case negate:
+				no = append(no, span)
+			default:
+				yes = append(yes, span)
 			}
 		}
 	}
-	limit, err := intParam(q, "_count", defaultCount, 0, maxCount)
-	if err != nil {
-		return out, err
-	}
-	out.Limit = limit
-	return out, sortBy(&out, q.Get("_sort"))
-}
-
-func sortBy(q *store.ReportQuery, text string) error {
-	name, descending := strings.CutPrefix(text, "-")
-	by, ok := map[string]store.SortBy{"": store.SortUpdated, "_lastUpdated": store.SortUpdated, "issued": store.SortIssued, "date": store.SortStudyDate}[name]
-	if !ok {
-		return fault.New(fault.Invalid, "sort-unknown", "_sort should be one of _lastUpdated, issued and date, with - before it for the newest first")
-	}
-	q.Sort, q.Descending = by, descending
-	return nil
+	return yes, no, nil
 }
 
 // patientKeys reads references to patients: an id, Patient/<id>, or an absolute address that ends so.
@@ -288,11 +275,11 @@ func timeSpan(name, text string, zone *time.Location) (store.Span, bool, error) 
 	return span, negate, nil
 }
 
-// addDate reads the study's date, which is a day without zone: an instant stands for its day.
-func addDate(q *store.ReportQuery, text string, zone *time.Location) error {
-	d, err := parseDate("date", text, zone)
+// daySpan reads a parameter that is a day without zone, such as a study's: an instant stands for its day.
+func daySpan(name, text string, zone *time.Location) (days store.TextSpan, negate bool, err error) {
+	d, err := parseDate(name, text, zone)
 	if err != nil {
-		return err
+		return days, false, err
 	}
 	if day := d.from.Truncate(0); d.to.Sub(day) < 24*time.Hour {
 		d.from = time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, day.Location())
@@ -306,36 +293,11 @@ func addDate(q *store.ReportQuery, text string, zone *time.Location) error {
 		}
 	}
 	span, negate := d.span()
-	var days store.TextSpan
 	if !span.From.IsZero() {
 		days.From = span.From.Format(time.DateOnly)
 	}
 	if !span.To.IsZero() {
 		days.To = span.To.Format(time.DateOnly)
 	}
-	if negate {
-		q.NotStudyDates = append(q.NotStudyDates, days)
-	} else {
-		q.StudyDates = append(q.StudyDates, days)
-	}
-	return nil
-}
-
-// searchLinks makes the links of a page.
-func (s *Service) searchLinks(r *http.Request, next string) []fhir.Link {
-	at := s.baseURL(r) + r.URL.Path
-	self := at
-	if r.URL.RawQuery != "" {
-		self += "?" + r.URL.Query().Encode()
-	}
-	links := []fhir.Link{{Relation: "self", URL: self}}
-	if next != "" {
-		q := url.Values{}
-		for name, given := range r.URL.Query() {
-			q[name] = given
-		}
-		q.Set("_cursor", next)
-		links = append(links, fhir.Link{Relation: "next", URL: at + "?" + q.Encode()})
-	}
-	return links
+	return days, negate, nil
 }

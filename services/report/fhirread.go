@@ -1,9 +1,14 @@
 package report
 
 import (
-	"fmt"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/fhir"
@@ -14,24 +19,8 @@ import (
 const (
 	fhirMedia = "application/fhir+json"
 	// capabilityDate is when what the CapabilityStatement says last changed.
-	capabilityDate = "2026-11-23"
+	capabilityDate = "2026-11-26"
 )
-
-func isFHIR(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/fhir/") || r.URL.Path == "/fhir"
-}
-
-// failFHIR answers with an OperationOutcome.
-func (s *Service) failFHIR(w http.ResponseWriter, status int, text string) {
-	code := map[int]string{
-		http.StatusUnauthorized: "login", http.StatusNotFound: "not-found", http.StatusBadRequest: "invalid",
-		http.StatusMethodNotAllowed: "not-supported", http.StatusServiceUnavailable: "transient", http.StatusForbidden: "forbidden", http.StatusTooManyRequests: "throttled",
-	}[status]
-	if code == "" {
-		code = "exception"
-	}
-	s.writeJSON(w, status, fhirMedia, fhir.NewOutcome("error", code, text))
-}
 
 // baseURL is the address of the service as readers see it.
 func (s *Service) baseURL(r *http.Request) string {
@@ -45,77 +34,142 @@ func (s *Service) baseURL(r *http.Request) string {
 	return scheme + "://" + r.Host
 }
 
-func (s *Service) fhirMetadata(w http.ResponseWriter, _ *http.Request) error {
-	s.writeJSON(w, http.StatusOK, fhirMedia, fhir.Capability(s.cfg.Version, capabilityDate))
+func (s *Service) fhirMetadata(w http.ResponseWriter, r *http.Request) error {
+	s.writeJSON(w, http.StatusOK, fhirMedia, fhir.Capability(s.cfg.Version, capabilityDate, s.baseURL(r)))
 	return nil
 }
 
-func (s *Service) fhirCodeSystem(w http.ResponseWriter, _ *http.Request) error {
-	s.writeJSON(w, http.StatusOK, fhirMedia, fhir.MeasuresCodeSystem())
-	return nil
+// loaded is a version of a report as resources.
+type loaded struct {
+	found store.Report
+	doc   *record.Report
+	raw   []byte // report.json
+	set   fhir.Set
 }
 
-// readSet reads the newest version of a report as resources.
-func (s *Service) readSet(r *http.Request, id string) (fhir.Set, store.Report, error) {
-	found, err := s.visibleReport(r.Context(), id, 0)
+// provenance is where it comes from.
+func (l loaded) provenance() fhir.Provenance {
+	sum := sha256.Sum256(l.raw)
+	return fhir.ConvertProvenance(l.set, l.doc, hex.EncodeToString(sum[:]), l.found.UpdatedAt)
+}
+
+// load reads a version of a report as resources.
+func (s *Service) load(r *http.Request, found store.Report) (loaded, error) {
+	raw, err := s.rawDocument(r.Context(), found)
 	if err != nil {
-		return fhir.Set{}, found, err
+		return loaded{}, err
 	}
-	set, err := s.setOf(r, found)
-	return set, found, err
-}
-
-func (s *Service) setOf(r *http.Request, found store.Report) (fhir.Set, error) {
-	doc, err := s.documentOf(r.Context(), found)
+	doc, err := record.Decode[record.Report](record.ReportSchema, raw)
 	if err != nil {
-		return fhir.Set{}, err
+		return loaded{}, err
 	}
-	return fhir.Convert(doc, found.UpdatedAt, s.baseURL(r)), nil
+	return loaded{found: found, doc: doc, raw: raw, set: fhir.Convert(doc, found.UpdatedAt, s.baseURL(r))}, nil
 }
 
-// read answers with a resource of a report version, and records that it is seen.
-func (s *Service) read(w http.ResponseWriter, r *http.Request, v store.Report, id string, resource any) error {
-	if err := s.audited(r, reportEntity(record.EntityResource, v, id)); err != nil {
-		return err
+func notThere(resource string) error {
+	return fault.New(fault.NotFound, "not-found", "there is no such %s", resource)
+}
+
+// versionOf is the version that an address asks for; 0: the newest. What is no number is a version that there is not.
+func versionOf(r *http.Request, resource string) (int, error) {
+	text := r.PathValue("version")
+	if text == "" {
+		return 0, nil
 	}
-	if !notModified(w, r, fmt.Sprintf(`W/"%d"`, v.Version), v.UpdatedAt) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || strconv.Itoa(n) != text {
+		return 0, notThere(resource + " of this version")
+	}
+	return n, nil
+}
+
+// answerRead answers with a resource at its path and in a version, and records that it is seen.
+func (s *Service) answerRead(w http.ResponseWriter, r *http.Request, entity record.AuditEntity, at, version string, updated time.Time, resource any) error {
+	if entity.Kind != "" {
+		if err := s.audited(r, entity); err != nil {
+			return err
+		}
+	}
+	if r.PathValue("version") != "" {
+		w.Header().Set("Content-Location", s.baseURL(r)+"/fhir/"+at+"/_history/"+version)
+	}
+	if !notModified(w, r, `W/"`+version+`"`, updated) {
 		s.writeJSON(w, http.StatusOK, fhirMedia, resource)
 	}
 	return nil
 }
 
-func (s *Service) fhirReport(w http.ResponseWriter, r *http.Request) error {
-	set, found, err := s.readSet(r, r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return s.read(w, r, found, "DiagnosticReport/"+set.Report.ID, set.Report)
-}
-
-func (s *Service) fhirImagingStudy(w http.ResponseWriter, r *http.Request) error {
-	set, found, err := s.readSet(r, r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return s.read(w, r, found, "ImagingStudy/"+set.Study.ID, set.Study)
-}
-
-func (s *Service) fhirObservation(w http.ResponseWriter, r *http.Request) error {
-	set, found, err := s.readSet(r, fhir.ReportOf(r.PathValue("id")))
-	if err != nil {
-		return err
-	}
-	for _, o := range set.Observations {
-		if o.ID == r.PathValue("id") {
-			return s.read(w, r, found, "Observation/"+o.ID, o)
+// readOf answers a read of what is made of a report; resource finds it, or returns nil.
+func (s *Service) readOf(kind string, reportOf func(id string) string, resource func(l loaded, id string) any) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id := r.PathValue("id")
+		version, err := versionOf(r, kind)
+		if err != nil {
+			return err
 		}
+		found, err := s.visibleReport(r.Context(), reportOf(id), version)
+		if fault.Is(err, fault.NotFound) {
+			return notThere(kind)
+		}
+		if err != nil {
+			return err
+		}
+		l, err := s.load(r, found)
+		if err != nil {
+			return err
+		}
+		it := resource(l, id)
+		if it == nil {
+			return notThere(kind)
+		}
+		return s.answerRead(w, r, reportEntity(record.EntityResource, found, kind+"/"+id), kind+"/"+id, strconv.Itoa(found.Version), found.UpdatedAt, it)
 	}
-	return fault.New(fault.NotFound, "not-found", "there is no such Observation")
+}
+
+func (s *Service) fhirReport() func(http.ResponseWriter, *http.Request) error {
+	return s.readOf("DiagnosticReport", same, func(l loaded, _ string) any { return l.set.Report })
+}
+
+func (s *Service) fhirImagingStudy() func(http.ResponseWriter, *http.Request) error {
+	return s.readOf("ImagingStudy", same, func(l loaded, _ string) any { return l.set.Study })
+}
+
+func (s *Service) fhirObservation() func(http.ResponseWriter, *http.Request) error {
+	return s.readOf("Observation", fhir.ReportOf, func(l loaded, id string) any {
+		for _, o := range l.set.Observations {
+			if o.ID == id {
+				return o
+			}
+		}
+		return nil
+	})
+}
+
+// fhirProvenance answers GET /fhir/Provenance/{id}, of any version of a report. It has no versions itself but the first.
+func (s *Service) fhirProvenance(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	report, version, ok := fhir.ParseProvenanceID(id)
+	own, err := versionOf(r, "Provenance")
+	if err != nil || !ok || own > 1 {
+		return notThere("Provenance")
+	}
+	found, err := s.visibleReport(r.Context(), report, version)
+	if fault.Is(err, fault.NotFound) {
+		return notThere("Provenance")
+	}
+	if err != nil {
+		return err
+	}
+	l, err := s.load(r, found)
+	if err != nil {
+		return err
+	}
+	return s.answerRead(w, r, reportEntity(record.EntityResource, found, "Provenance/"+id), "Provenance/"+id, "1", found.UpdatedAt, l.provenance())
 }
 
 // patientByID finds the patient whose key begins with an id.
 func (s *Service) patientByID(r *http.Request, id string) (store.Patient, error) {
-	notFound := fault.New(fault.NotFound, "not-found", "there is no such patient")
+	notFound := notThere("patient")
 	if len(id) != len(fhir.PatientID(strings.Repeat("0", 64))) || strings.Trim(id, "0123456789abcdef") != "" {
 		return store.Patient{}, notFound
 	}
@@ -129,33 +183,120 @@ func (s *Service) patientByID(r *http.Request, id string) (store.Patient, error)
 	return found[0], nil
 }
 
+// patientThen is a patient as a version of a report had them: a Patient's version is the moment, in milliseconds, at which that report
+// version came.
+func (s *Service) patientThen(r *http.Request, id string, version int) (store.Patient, error) {
+	at := timeOfMs(int64(version))
+	found, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Clinics: clinicsOf(r.Context()), PatientKeys: []string{id},
+		Snapshot: at, Updated: []store.Span{{From: at, To: at.Add(time.Millisecond)}}, Limit: 1})
+	if err != nil {
+		return store.Patient{}, err
+	}
+	if len(found) == 0 {
+		return store.Patient{}, notThere("patient of this version")
+	}
+	doc, err := s.documentOf(r.Context(), found[0])
+	if err != nil {
+		return store.Patient{}, err
+	}
+	return store.Patient{PatientIdentity: doc.Patient, Clinic: found[0].Clinic, UpdatedAt: at}, nil
+}
+
 func (s *Service) fhirPatient(w http.ResponseWriter, r *http.Request) error {
+	version, err := versionOf(r, "patient")
+	if err != nil {
+		return err
+	}
 	p, err := s.patientByID(r, r.PathValue("id"))
-	if fault.Is(err, fault.NotFound) {
+	if err == nil && version > 0 {
+		p, err = s.patientThen(r, r.PathValue("id"), version)
+	}
+	if version == 0 && fault.Is(err, fault.NotFound) {
 		return s.replacedPatient(w, r, err)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.audited(r, record.AuditEntity{Kind: record.EntityResource, Resource: "Patient/" + fhir.PatientID(p.Key), PatientKey: p.Key, Clinic: p.Clinic}); err != nil {
-		return err
-	}
-	if notModified(w, r, fmt.Sprintf(`W/"%d"`, p.UpdatedAt.UnixMilli()), p.UpdatedAt) {
-		return nil
-	}
-	s.writeJSON(w, http.StatusOK, fhirMedia, fhir.ConvertPatient(p.PatientIdentity, p.Clinic, p.UpdatedAt))
-	return nil
+	at := "Patient/" + fhir.PatientID(p.Key)
+	return s.answerRead(w, r, record.AuditEntity{Kind: record.EntityResource, Resource: at, PatientKey: p.Key, Clinic: p.Clinic}, at,
+		strconv.FormatInt(p.UpdatedAt.UnixMilli(), 10), p.UpdatedAt, fhir.ConvertPatient(p.PatientIdentity, p.Clinic, p.UpdatedAt))
 }
 
-func (s *Service) fhirDevice(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
+// deviceByID finds the model whose hash begins with an id.
+func (s *Service) deviceByID(ctx context.Context, id string) (fhir.Device, error) {
 	if len(id) != len(fhir.DeviceID(strings.Repeat("0", 64))) || strings.Trim(id, "0123456789abcdef") != "" {
-		return fault.New(fault.NotFound, "not-found", "there is no such Device")
+		return fhir.Device{}, notThere("Device")
 	}
-	model, err := s.deps.Store.Model(r.Context(), id)
+	model, err := s.deps.Store.Model(ctx, id)
+	if err != nil {
+		return fhir.Device{}, err
+	}
+	return fhir.ConvertDevice(model), nil
+}
+
+// fhirDevice answers GET /fhir/Device/{id}. Another model is another Device: there are no versions but the first.
+func (s *Service) fhirDevice(w http.ResponseWriter, r *http.Request) error {
+	if version, err := versionOf(r, "Device"); err != nil || version > 1 {
+		return notThere("Device of this version")
+	}
+	device, err := s.deviceByID(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	s.writeJSON(w, http.StatusOK, fhirMedia, fhir.ConvertDevice(model))
-	return nil
+	return s.answerRead(w, r, record.AuditEntity{}, "Device/"+device.ID, "1", time.Time{}, device)
+}
+
+// fhirSearchDevices answers GET /fhir/Device. Devices are of the site, and hold nothing of a patient.
+func (s *Service) fhirSearchDevices(w http.ResponseWriter, r *http.Request) error {
+	asked, err := searchOf(r, "Device")
+	if err != nil {
+		return err
+	}
+	// A site has a handful of models; all of them are looked at, whatever the page.
+	const most = 1000
+	models, err := s.deps.Store.Models(r.Context(), "", most)
+	if err != nil {
+		return err
+	}
+	ids := asked.ids()
+	after := ""
+	if text := asked.q.Get("_cursor"); text != "" {
+		at, err := decodePlace(text)
+		if err != nil {
+			return err
+		}
+		after = at.Key
+	}
+	p, total, next := s.newResults(r, asked), 0, ""
+	for _, m := range models {
+		device := fhir.ConvertDevice(m)
+		if ids != nil && !slices.Contains(ids, device.ID) || !matchesIdentifier(device.Identifier, asked.q["identifier"]) {
+			continue
+		}
+		total++
+		switch {
+		case asked.countOnly || m.Sha256 <= after || next != "":
+		case len(p.matches) == asked.limit:
+			next = place{Key: after}.encode()
+		default:
+			p.match("Device/"+device.ID, device)
+			after = m.Sha256
+		}
+	}
+	return s.answerSearch(w, r, p, &total, next)
+}
+
+// matchesIdentifier tells whether every given parameter has an alternative ([system|]value) among the identifiers.
+func matchesIdentifier(identifiers []fhir.Identifier, given []string) bool {
+	for _, text := range given {
+		if !slices.ContainsFunc(values(text), func(token string) bool {
+			system, value, qualified := strings.Cut(token, "|")
+			return slices.ContainsFunc(identifiers, func(i fhir.Identifier) bool {
+				return !qualified && i.Value == token || qualified && i.System == system && (value == "" || i.Value == value)
+			})
+		}) {
+			return false
+		}
+	}
+	return true
 }

@@ -97,7 +97,7 @@ func (r route) open() bool { return r.scope == "" }
 // routes are all that is served. What is not listed does not exist, and a test asks each of them in every role.
 func (s *Service) routes() []route {
 	const fhirAll = access.AllResources
-	return []route{
+	list := []route{
 		{"GET /healthz", "", fhirAll, s.healthz},
 		{"GET /readyz", "", fhirAll, s.readyz},
 		{"GET /static/{file}", "", fhirAll, s.static},
@@ -131,20 +131,8 @@ func (s *Service) routes() []route {
 		{"POST /api/patients/split", access.Operate, fhirAll, s.apiPatientLink(patientlink.Split)},
 		{"POST /api/patients/undo", access.Operate, fhirAll, s.apiPatientLink(patientlink.Undo)},
 		{"GET /api/audit/head", access.Audit, fhirAll, s.apiAuditHead},
-
-		{"GET /fhir/metadata", "", fhirAll, s.fhirMetadata},
-		{"GET /fhir/.well-known/smart-configuration", "", fhirAll, s.smartConfiguration},
-		{"GET /fhir/CodeSystem/noctua-measures", access.Read, "CodeSystem", s.fhirCodeSystem},
-		{"GET /fhir/DiagnosticReport", access.Read, "DiagnosticReport", s.fhirSearchReports},
-		{"GET /fhir/DiagnosticReport/{id}", access.Read, "DiagnosticReport", s.fhirReport},
-		{"GET /fhir/Observation", access.Read, "Observation", s.fhirSearchObservations},
-		{"GET /fhir/Observation/{id}", access.Read, "Observation", s.fhirObservation},
-		{"GET /fhir/Patient", access.Read, "Patient", s.fhirSearchPatients},
-		{"GET /fhir/Patient/{id}", access.Read, "Patient", s.fhirPatient},
-		{"GET /fhir/ImagingStudy/{id}", access.Read, "ImagingStudy", s.fhirImagingStudy},
-		{"GET /fhir/Device/{id}", access.Read, "Device", s.fhirDevice},
-		{"GET /fhir/AuditEvent", access.Audit, "AuditEvent", s.fhirSearchAudit},
 	}
+	return append(list, s.fhirRoutes()...)
 }
 
 // Handler is the whole interface.
@@ -251,7 +239,10 @@ func (e *httpError) Error() string { return e.text }
 func statusOf(err error) (int, string, string) {
 	var h *httpError
 	var tooLarge *http.MaxBytesError
+	var unknown *unknownParamsError
 	switch {
+	case errors.As(err, &unknown):
+		return http.StatusBadRequest, "parameter-unknown", unknown.Error()
 	case errors.As(err, &h):
 		return h.status, h.code, h.text
 	case errors.As(err, &tooLarge):
@@ -290,7 +281,12 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Del("ETag")
 	switch {
 	case isFHIR(r):
-		s.failFHIR(w, status, text)
+		var unknown *unknownParamsError
+		if errors.As(err, &unknown) {
+			s.failFHIR(w, status, code, text, unknown.names)
+		} else {
+			s.failFHIR(w, status, code, text, nil)
+		}
 	case !strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(r.Header.Get("Accept"), "text/html"):
 		s.showError(w, status, text)
 	default:

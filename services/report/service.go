@@ -212,7 +212,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	}, nil
 }
 
-// Run works until ctx ends, then returns nil: consumes events, reconciles, issues reports and serves HTTP.
+// Run works until ctx ends, then returns nil: consumes events, reconciles, issues reports, publishes nights and serves HTTP.
 func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.serve(ctx) })
@@ -228,6 +228,7 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		return s.issueLoop(ctx)
 	})
+	group.Go(func() error { return s.publishLoop(ctx) })
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -5,5 +5,5 @@
 // It is written in SQL that SQLite and PostgreSQL both understand, over a *sql.DB that the composition root opens; this
 // package imports no driver. Package storetest holds the conformance suite that every dialect passes.
 //
-// It may import pkg/blob (keys), pkg/quarantine, pkg/record, pkg/fault and goose, and knows nothing of queues, buckets or HTTP.
+// It may import pkg/blob (keys), pkg/fhir (statuses), pkg/quarantine, pkg/record, pkg/fault and goose, and knows nothing of queues, buckets or HTTP.
 package store

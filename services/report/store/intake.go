@@ -36,8 +36,8 @@ func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Tim
 	return s.write(ctx, func(tx *tx) error {
 		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, sop_uid, sha256, received_ms, document, state, steps, rulings)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (document_key) DO UPDATE SET state = excluded.state, steps = excluded.steps, rulings = excluded.rulings
-			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, d.Code, d.StudyUID, d.SOPUID, d.Sha256, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
+			ON CONFLICT (document_key) DO UPDATE SET code = excluded.code, state = excluded.state, steps = excluded.steps, rulings = excluded.rulings
+			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, h.Finding().Code, d.StudyUID, d.SOPUID, d.Sha256, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
 		if err != nil || n == 0 {
 			return err
 		}

@@ -5,9 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/fhir"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
@@ -54,9 +56,10 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 		return err
 	}
 	if _, err := t.exec(`INSERT INTO reports (report_id, version, document_key, clinic, patient_key, patient_id, patient_issuer, study_uid,
-		accession, study_date, status, issued_ms, updated_ms, superseded_ms, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		accession, study_date, status, fhir_status, issued_ms, updated_ms, superseded_ms, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		doc.ReportID, doc.Version, key, doc.Clinic, doc.Patient.Key, clean(doc.Patient.ID), clean(doc.Patient.Issuer), doc.StudyUID,
-		clean(doc.AccessionNumber), doc.StudyDate, string(doc.Status), ms(doc.IssuedAt), updated, superseded, content); err != nil {
+		clean(doc.AccessionNumber), doc.StudyDate, string(doc.Status), strings.TrimPrefix(fhir.ReportStatus(doc), string(doc.Status)),
+		ms(doc.IssuedAt), updated, superseded, content); err != nil {
 		return err
 	}
 	if _, err := t.exec(`UPDATE reports SET superseded_ms = ?, document = '' WHERE report_id = ? AND version < ? AND superseded_ms > ?`,

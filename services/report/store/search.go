@@ -40,6 +40,7 @@ type ReportQuery struct {
 	StudyUIDs       []string
 	Accessions      []string
 	Statuses        []string
+	FHIRStatuses    []string // as fhir.ReportStatus says
 	StudyDates      []TextSpan
 	NotStudyDates   []TextSpan
 	Issued, Updated []Span
@@ -137,6 +138,14 @@ func (c *conditions) times(column string, spans []Span, negate bool) {
 	}
 }
 
+// days adds spans of a column of dates, which is empty where none is known.
+func (c *conditions) days(column string, spans []TextSpan, negate bool) {
+	for _, s := range spans {
+		c.add(column + ` <> ''`)
+		c.spans(column, s.From, s.To, s.From != "", s.To != "", negate)
+	}
+}
+
 func (c *conditions) where() string { return strings.Join(c.parts, ` AND `) }
 
 func (q ReportQuery) conditions() conditions {
@@ -151,6 +160,7 @@ func (q ReportQuery) conditions() conditions {
 	c.in(`study_uid`, q.StudyUIDs)
 	c.in(`accession`, q.Accessions)
 	c.in(`status`, q.Statuses)
+	c.in(`COALESCE(NULLIF(fhir_status, ''), status)`, q.FHIRStatuses)
 	var parts []string
 	var values []any
 	for _, key := range q.PatientKeys {
@@ -170,14 +180,8 @@ func (q ReportQuery) conditions() conditions {
 		parts = append(parts, part+`)`)
 	}
 	c.any(parts, values)
-	for _, s := range q.StudyDates {
-		c.add(`study_date <> ''`)
-		c.spans(`study_date`, s.From, s.To, s.From != "", s.To != "", false)
-	}
-	for _, s := range q.NotStudyDates {
-		c.add(`study_date <> ''`)
-		c.spans(`study_date`, s.From, s.To, s.From != "", s.To != "", true)
-	}
+	c.days(`study_date`, q.StudyDates, false)
+	c.days(`study_date`, q.NotStudyDates, true)
 	c.times(`issued_ms`, q.Issued, false)
 	c.times(`issued_ms`, q.NotIssued, true)
 	c.times(`updated_ms`, q.Updated, false)
@@ -224,6 +228,10 @@ type PatientQuery struct {
 	Search      string   // part of the name or ID, folded
 	// ImageStatuses selects patients who have an image of one of these statuses in a report.
 	ImageStatuses []string
+	// BirthDates and Sexes select by what is known of them; who has no birth date has none of BirthDates.
+	BirthDates, NotBirthDates []TextSpan
+	Sexes                     []string
+	Updated, NotUpdated       []Span
 	// Changed orders by the last update, newest first; else by name.
 	Changed bool
 	Offset  int
@@ -231,6 +239,10 @@ type PatientQuery struct {
 	// ByKey orders by key instead and continues behind AfterKey: such pages stay right while patients are added.
 	ByKey    bool
 	AfterKey string
+	// ByUpdate orders by the last update instead, the oldest first, and continues behind AfterUpdate: such pages miss nobody, since who
+	// is changed meanwhile moves to their end.
+	ByUpdate    bool
+	AfterUpdate time.Time
 }
 
 func (q PatientQuery) conditions() conditions {
@@ -259,6 +271,11 @@ func (q PatientQuery) conditions() conditions {
 	if len(q.ImageStatuses) > 0 {
 		c.add(`patient_key IN (SELECT patient_key FROM images WHERE settled > 0 AND status IN (`+marks(len(q.ImageStatuses))+`))`, args(q.ImageStatuses)...)
 	}
+	c.days(`birth_date`, q.BirthDates, false)
+	c.days(`birth_date`, q.NotBirthDates, true)
+	c.in(`sex`, q.Sexes)
+	c.times(`updated_ms`, q.Updated, false)
+	c.times(`updated_ms`, q.NotUpdated, true)
 	// Every word must occur; the order of family and given name differs between people.
 	for _, word := range strings.Fields(Fold(q.Search)) {
 		c.add(`search LIKE ? ESCAPE '!'`, `%`+strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(word)+`%`)
@@ -280,6 +297,10 @@ func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int,
 	if q.ByKey {
 		order = `patient_key`
 		c.add(`patient_key > ?`, q.AfterKey)
+	}
+	if q.ByUpdate {
+		order = `updated_ms`
+		c.add(`updated_ms > ?`, ms(q.AfterUpdate))
 	}
 	rows, err := s.query(ctx, `SELECT patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms FROM patients
 		WHERE `+c.where()+` ORDER BY `+order+` LIMIT ? OFFSET ?`, append(c.args, q.Limit, q.Offset)...)

@@ -57,6 +57,11 @@ func Run(t *testing.T, open Open) {
 		"writers and readers together": testConcurrent,
 		"reopened":                     testReopen,
 		"not found":                    testNotFound,
+		"statuses of FHIR":             testFHIRStatus,
+		"pages of quarantine":          testRejectedPages,
+		"nights":                       testNights,
+		"patients by update":           testPatientsByUpdate,
+		"models":                       testModels,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
