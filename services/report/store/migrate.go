@@ -6,15 +6,13 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"path"
 
 	"github.com/pressly/goose/v3"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
-// Migrations for every database are in migrations/, those that one database alone has in the folder of its name. Numbers are unique among
-// those that a database gets.
+// Migrations for every database are in migrations/, those of PostgreSQL alone in migrations/postgres/. Numbers are unique.
 //
 //go:embed migrations
 var migrations embed.FS
@@ -49,7 +47,7 @@ func (l layers) ReadDir(name string) ([]fs.DirEntry, error) {
 
 func provider(db *sql.DB, dialect Dialect) (*goose.Provider, error) {
 	var files layers
-	for _, folder := range []string{"migrations", path.Join("migrations", dialect.Name)} {
+	for _, folder := range append([]string{"migrations"}, dialect.folders...) {
 		layer, err := fs.Sub(migrations, folder)
 		if err != nil {
 			return nil, fmt.Errorf("reading the embedded migrations: %w", err)

@@ -24,7 +24,7 @@ const (
 func PostgreSQL() Dialect {
 	lockFor := func(key int64) string { return fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d)`, key) }
 	return Dialect{
-		Name: "postgres", goose: goose.DialectPostgres, bind: func(n int) string { return fmt.Sprintf("$%d", n) },
+		Name: "postgres", goose: goose.DialectPostgres, folders: []string{"migrations/postgres"}, bind: func(n int) string { return fmt.Sprintf("$%d", n) },
 		// Each statement sees what was committed before it: so also what the holder of the lock before did.
 		isolation: sql.LevelReadCommitted,
 		// The index is a projection: where the server dies, reconciliation brings back its last moments.

@@ -19,6 +19,8 @@ import (
 type Dialect struct {
 	Name  string
 	goose goose.Dialect
+	// folders of migrations of this database alone.
+	folders []string
 	// bind writes the placeholder of the n-th argument, from 1.
 	bind func(n int) string
 	// isolation of writing transactions; beginWriting is the first statement of each, or "".

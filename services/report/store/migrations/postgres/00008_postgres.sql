@@ -14,8 +14,13 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- Parts of names. The extension is of PostgreSQL's own; who owns a database may add it.
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+CREATE INDEX patients_parts ON patients USING GIN (search gin_trgm_ops);
+
 -- Documents lie apart from the rows, so that searches read few pages.
 ALTER TABLE reports SET (toast_tuple_target = 256);
 
 -- +goose Down
+DROP INDEX patients_parts;
 ALTER TABLE reports RESET (toast_tuple_target);
