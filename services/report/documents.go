@@ -63,6 +63,10 @@ func decodeCursor(text string) (cursor, error) {
 // while others are being issued.
 func (s *Service) resume(r *http.Request, q *store.ReportQuery, text string) error {
 	if text == "" {
+		if !s.isReady() {
+			// Reports come in any order: who went by the last one that is there would miss others.
+			return rebuildingFault()
+		}
 		last, err := s.deps.Store.LastUpdate(r.Context())
 		if err != nil {
 			return err

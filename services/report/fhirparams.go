@@ -123,6 +123,13 @@ func sortBy(q *store.ReportQuery, text string) error {
 	if !ok {
 		return fault.New(fault.Invalid, "sort-unknown", "_sort should be one of _lastUpdated, issued and date, with - before it for the newest first")
 	}
+	switch {
+	case text != "":
+	case len(q.StudyDates) > 0:
+		by = store.SortStudyDate // the order is ours to choose: that of the days asked for is read off an index, any other would have to be made
+	case len(q.Issued) > 0 && len(q.Updated) == 0:
+		by = store.SortIssued
+	}
 	q.Sort, q.Descending = by, descending
 	return nil
 }

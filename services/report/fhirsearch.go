@@ -2,6 +2,7 @@ package report
 
 import (
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -54,12 +55,14 @@ func (s *Service) fhirSearchReports(w http.ResponseWriter, r *http.Request) erro
 		return err
 	}
 	bundle := fhir.Bundle{ResourceType: "Bundle", Type: "searchset"}
-	if q.Get("_total") != "none" || query.Limit == 0 {
+	counting := query.Limit == 0 || q.Get("_summary") == "count"
+	if q.Get("_total") != "none" || counting {
+		query.CountTo = countTo(q, counting)
 		total, err := s.deps.Store.CountReports(r.Context(), query)
 		if err != nil {
 			return err
 		}
-		bundle.Total = &total
+		bundle.Total = totalOf(total, query.CountTo)
 	}
 	limit := query.Limit
 	next := ""
@@ -78,6 +81,25 @@ func (s *Service) fhirSearchReports(w http.ResponseWriter, r *http.Request) erro
 		}
 	}
 	return s.answerSearch(w, r, &bundle, next)
+}
+
+// totalBound is how far matches are counted where nobody asked for more: to count a million takes longer than to find a page of them.
+const totalBound = 1000
+
+// countTo is how far a search counts: as far as it takes where the total is what was asked for. FHIR leaves it to the server otherwise.
+func countTo(q url.Values, counting bool) int {
+	if counting || q.Get("_total") == "accurate" {
+		return 0
+	}
+	return totalBound
+}
+
+// totalOf is the total of a search, or nil where counting stopped before it was known.
+func totalOf(n, countedTo int) *int {
+	if countedTo > 0 && n > countedTo {
+		return nil
+	}
+	return &n
 }
 
 // addReports adds a page of reports, and what is to be included, each resource once.
@@ -268,11 +290,12 @@ func (s *Service) fhirSearchPatients(w http.ResponseWriter, r *http.Request) err
 	if strings.Trim(query.AfterKey, "0123456789abcdef") != "" {
 		return fault.New(fault.Invalid, "cursor-invalid", "the cursor was not made by this service; begin again with the first page")
 	}
+	query.CountTo = countTo(q, limit == 0 || q.Get("_summary") == "count")
 	found, total, err := s.deps.Store.FindPatients(r.Context(), query)
 	if err != nil {
 		return err
 	}
-	bundle := fhir.Bundle{ResourceType: "Bundle", Type: "searchset", Total: &total}
+	bundle := fhir.Bundle{ResourceType: "Bundle", Type: "searchset", Total: totalOf(total, query.CountTo)}
 	next := ""
 	if len(found) > limit {
 		if found = found[:limit]; limit > 0 {

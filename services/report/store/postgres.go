@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -31,6 +32,7 @@ func PostgreSQL() Dialect {
 		beginWriting: lockFor(lockWrite) + `, set_config('synchronous_commit', 'off', true)`,
 		beginLasting: lockFor(lockWrite),
 		beginIssuing: lockFor(lockIssue),
+		empty:        "TRUNCATE ",
 		locker:       func() (lock.SessionLocker, error) { return lock.NewPostgresSessionLocker(lock.WithLockID(lockMigrate)) },
 	}
 }
@@ -41,6 +43,8 @@ func PostgreSQLSettings() map[string]string {
 		"application_name": "noctua",
 		// How many rows a search selects depends on its values alone: a plan for any of them would read the table for a single patient.
 		"plan_cache_mode": "force_custom_plan",
+		// Compiling a query takes longer than answering it.
+		"jit": "off",
 		// A process that stops, or whose machine is gone, keeps a lock no longer than this many milliseconds.
 		"idle_in_transaction_session_timeout": "60000",
 	}
@@ -50,7 +54,7 @@ func PostgreSQLSettings() map[string]string {
 // (see Own), which in turn is refused as long as there is such a session.
 var UsePostgreSQL = fmt.Sprintf(`SELECT pg_try_advisory_lock_shared(%d)`, int64(lockUse))
 
-// Own makes a PostgreSQL index this process's alone until release is called. Fault: Conflict "index-in-use" if a service uses it, or another process
+// Own makes a PostgreSQL index this process's alone until release is called, or db's connections are lost. Fault: Conflict "index-in-use" if a service uses it, or another process
 // makes it anew.
 func Own(ctx context.Context, db *sql.DB) (release func() error, err error) {
 	conn, err := db.Conn(ctx)
@@ -65,7 +69,10 @@ func Own(ctx context.Context, db *sql.DB) (release func() error, err error) {
 		return nil, errors.Join(fault.New(fault.Conflict, "index-in-use", "the report index is in use; stop every noctua report that has it, then try again"), conn.Close())
 	}
 	return func() error {
-		_, err := conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(lockUse))
-		return errors.Join(err, conn.Close())
+		// Closed, and not handed back to the pool: the lock is the session's.
+		if err := conn.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(err, driver.ErrBadConn) {
+			return err
+		}
+		return nil
 	}, nil
 }

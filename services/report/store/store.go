@@ -28,13 +28,15 @@ type Dialect struct {
 	beginWriting string
 	// beginLasting is the same for what must be on disk when it is committed, beginIssuing for Issue.
 	beginLasting, beginIssuing string
+	// empty is what empties the table that is named behind it.
+	empty string
 	// locker lets one process migrate at a time; nil: there is only one.
 	locker func() (lock.SessionLocker, error)
 }
 
 // SQLite is the embedded database, by modernc.org/sqlite, for one process. Open it with SQLiteDSN.
 func SQLite() Dialect {
-	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, bind: func(int) string { return "?" }}
+	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, bind: func(int) string { return "?" }, empty: "DELETE FROM "}
 }
 
 // SQLiteDSN is the data source name for a database file: write-ahead log, so that readers never wait for the writer; writers
@@ -114,6 +116,19 @@ func (s *SQL) Complete(ctx context.Context) (bool, error) {
 // SetComplete notes that a whole reconciliation has gone through.
 func (s *SQL) SetComplete(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error { return tx.set(completeSetting, isComplete) })
+}
+
+// Clear empties the projection, so that it can be made anew: what was noted stays.
+func (s *SQL) Clear(ctx context.Context) error {
+	return s.write(ctx, func(tx *tx) error {
+		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies"} {
+			if _, err := tx.exec(s.dialect.empty + table); err != nil {
+				return err
+			}
+		}
+		_, err := tx.exec(`DELETE FROM settings WHERE name = ?`, completeSetting)
+		return err
+	})
 }
 
 // Note returns what was noted under a name; "" if nothing was.

@@ -56,12 +56,23 @@ func Run(t *testing.T, open Open) {
 		"writers and readers together": testConcurrent,
 		"reopened":                     testReopen,
 		"not found":                    testNotFound,
+		"polling several processes":    testPolling,
+		"counting stops":               testCountTo,
+		"emptied":                      testClear,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, open)
 		})
 	}
+}
+
+// RunShared runs what a database that several processes share must do besides.
+func RunShared(t *testing.T, open Open) {
+	t.Run("one issues at a time", func(t *testing.T) {
+		t.Parallel()
+		testIssuing(t, open)
+	})
 }
 
 func hexOf(n int, digits int) string { return fmt.Sprintf("%0*x", digits, n) }
