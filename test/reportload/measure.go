@@ -68,6 +68,9 @@ var (
 	tableScan = regexp.MustCompile(`Seq Scan on (\S+)[^\n]*`)
 )
 
+// scanned is what is said before the name of a table that is read whole.
+const scanned = "ALL OF "
+
 // ways names the indexes and tables that a plan reads.
 func ways(plan string) []string {
 	var found []string
@@ -78,7 +81,7 @@ func ways(plan string) []string {
 		if strings.Contains(m[0], "(never executed)") {
 			continue
 		}
-		found = append(found, "ALL OF "+m[1])
+		found = append(found, scanned+m[1])
 	}
 	return found
 }
