@@ -26,7 +26,7 @@ func measure(ctx context.Context, address string, seed uint64, rounds int, out i
 	}
 	defer func() { err = errors.Join(err, x.db.Close()) }()
 	s := site{Seed: seed}
-	if err := x.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM studies`).Scan(&s.Reports); err != nil {
+	if err := x.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM reports WHERE version = 1`).Scan(&s.Reports); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(out, "%d reports\n\n| search | median, ms | 95 %%, ms | by |\n|---|---|---|---|\n", s.Reports); err != nil {

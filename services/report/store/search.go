@@ -281,7 +281,8 @@ type PatientQuery struct {
 	// ByKey orders by key instead and continues behind AfterKey: such pages stay right while patients are added.
 	ByKey    bool
 	AfterKey string
-	// CountTo is how far FindPatients counts; 0: to the end, which reads all that is selected.
+	// CountTo is how far FindPatients counts; 0: to the end, which reads all that is selected. Of more than that whom Search finds, that many are
+	// ordered by name: who searches so says more of the name.
 	CountTo int
 }
 
@@ -328,8 +329,13 @@ func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int,
 	case q.Changed:
 		columns, order = `updated_ms, patient_key`, `updated_ms DESC, patient_key`
 	}
+	// Whom a part of a name finds are no beginning of an index; by key they are quickly enough.
+	inner, most := order, q.Offset+q.Limit
+	if q.Search != "" && q.CountTo > 0 && !q.ByKey {
+		columns, inner, most = `patient_key`, `patient_key`, q.CountTo
+	}
 	total, err := s.count(ctx, `patients`, q.Clinics, c, q.CountTo, func() (string, []any) {
-		return pageOf(`patients`, columns, q.Clinics, c, order, q.CountTo+1)
+		return pageOf(`patients`, columns, q.Clinics, c, inner, q.CountTo+1)
 	})
 	if err != nil {
 		return nil, 0, err
@@ -338,7 +344,7 @@ func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int,
 		c.add(`patient_key > ?`, q.AfterKey)
 	}
 	// The search column is of the order, and is not shown.
-	page, args := pageOf(`patients`, `patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms, search`, q.Clinics, c, order, q.Offset+q.Limit)
+	page, args := pageOf(`patients`, `patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms, search`, q.Clinics, c, inner, most)
 	rows, err := s.query(ctx, `SELECT patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms FROM (`+page+`) AS page
 		ORDER BY `+order+` LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
 	patients, err := collect(rows, err, func(r *sql.Rows) (p Patient, err error) {
