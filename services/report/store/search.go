@@ -322,20 +322,29 @@ func (q PatientQuery) conditions() conditions {
 // means that there are more.
 func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int, error) {
 	c := q.conditions()
-	columns, order := `search, patient_key`, `search, patient_key`
+	columns, order := `search, patient_key`, `page.search, page.patient_key`
 	switch {
 	case q.ByKey:
-		columns, order = `patient_key`, `patient_key`
+		columns, order = `patient_key`, `page.patient_key`
 	case q.Changed:
-		columns, order = `updated_ms, patient_key`, `updated_ms DESC, patient_key`
+		columns, order = `updated_ms, patient_key`, `page.updated_ms DESC, page.patient_key`
 	}
-	// Whom a part of a name finds are no beginning of an index; by key they are quickly enough.
-	inner, most := order, q.Offset+q.Limit
+	// Whom a part of a name finds are no beginning of an index; in the order of keys they are found quickly.
+	inner, most := strings.ReplaceAll(order, `page.`, ``), q.Offset+q.Limit
 	if q.Search != "" && q.CountTo > 0 && !q.ByKey {
-		columns, inner, most = `patient_key`, `patient_key`, q.CountTo
+		inner, most = `patient_key`, q.CountTo
+	}
+	page := func(c conditions, limit int) (string, []any) {
+		if q.Search == "" {
+			return pageOf(`patients`, columns, q.Clinics, c, inner, limit)
+		}
+		// To find a part of a name once for all clinics is less work than for each.
+		c = conditions{parts: slices.Clone(c.parts), args: slices.Clone(c.args)}
+		c.among(q.Clinics)
+		return pageOf(`patients`, columns, nil, c, inner, limit)
 	}
 	total, err := s.count(ctx, `patients`, q.Clinics, c, q.CountTo, func() (string, []any) {
-		return pageOf(`patients`, columns, q.Clinics, c, inner, q.CountTo+1)
+		return page(c, q.CountTo+1)
 	})
 	if err != nil {
 		return nil, 0, err
@@ -343,10 +352,11 @@ func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int,
 	if q.ByKey {
 		c.add(`patient_key > ?`, q.AfterKey)
 	}
-	// The search column is of the order, and is not shown.
-	page, args := pageOf(`patients`, `patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms, search`, q.Clinics, c, inner, most)
-	rows, err := s.query(ctx, `SELECT patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms FROM (`+page+`) AS page
-		ORDER BY `+order+` LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
+	// The index alone tells which rows they are; only those that are shown are read.
+	text, args := page(c, most)
+	rows, err := s.query(ctx, `SELECT p.patient_key, p.clinic, p.patient_id, p.issuer, p.name, p.birth_date, p.sex, p.updated_ms
+		FROM (SELECT * FROM (`+text+`) AS found ORDER BY `+strings.ReplaceAll(order, `page.`, ``)+` LIMIT ? OFFSET ?) AS page
+		JOIN patients p ON p.patient_key = page.patient_key ORDER BY `+order, append(args, q.Limit, q.Offset)...)
 	patients, err := collect(rows, err, func(r *sql.Rows) (p Patient, err error) {
 		var updated int64
 		err = r.Scan(&p.Key, &p.Clinic, &p.ID, &p.Issuer, &p.Name, &p.BirthDate, &p.Sex, &updated)
