@@ -16,7 +16,7 @@ deps: ## Install what building and running needs (Debian packages, ONNX Runtime)
 	@./deploy/deps.sh
 
 .PHONY: test-deps
-test-deps: ## Install what the tests need besides (Chromium, dciodvfy, dcmtk, pydicom, OHIF's loader, zip)
+test-deps: ## Install what the tests need besides (Chromium, dciodvfy, dcmtk, pydicom, PostgreSQL, OHIF's loader, zip)
 	@./deploy/deps.sh test
 
 .PHONY: build

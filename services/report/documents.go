@@ -97,6 +97,10 @@ func timeOfMs(ms int64) time.Time {
 // while others are being issued.
 func (s *Service) resume(r *http.Request, q *store.ReportQuery, text string) error {
 	if text == "" {
+		if !s.isReady() {
+			// Reports come in any order: who went by the last one that is there would miss others.
+			return rebuildingFault()
+		}
 		last, err := s.deps.Store.LastUpdate(r.Context())
 		if err != nil {
 			return err

@@ -93,6 +93,13 @@ func (s *Service) reportQuery(ctx context.Context, q url.Values, limit int) (sto
 	name, descending := strings.CutPrefix(q.Get("_sort"), "-")
 	out.Sort = map[string]store.SortBy{"issued": store.SortIssued, "recorded": store.SortIssued, "date": store.SortStudyDate, "started": store.SortStudyDate}[name]
 	out.Descending = descending
+	switch {
+	case name != "":
+	case len(out.StudyDates) > 0:
+		out.Sort = store.SortStudyDate // the order is ours to choose: that of the days asked for is read off an index, any other would have to be made
+	case len(out.Issued) > 0 && len(out.Updated) == 0:
+		out.Sort = store.SortIssued
+	}
 	return out, nil
 }
 

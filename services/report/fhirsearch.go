@@ -223,11 +223,12 @@ func (s *Service) searchReports(w http.ResponseWriter, r *http.Request, asked *s
 	p := s.newResults(r, asked)
 	var total *int
 	if asked.wantsTotal() {
+		query.CountTo = asked.countTo()
 		n, err := s.deps.Store.CountReports(r.Context(), query)
 		if err != nil {
 			return err
 		}
-		total = &n
+		total = totalOf(n, query.CountTo)
 	}
 	next := ""
 	if !asked.countOnly {
@@ -250,6 +251,25 @@ func (s *Service) searchReports(w http.ResponseWriter, r *http.Request, asked *s
 		}
 	}
 	return s.answerSearch(w, r, p, total, next)
+}
+
+// totalBound is how far matches are counted where nobody asked for more: to count a million takes longer than to find a page of them.
+const totalBound = 1000
+
+// countTo is how far a search counts: as far as it takes where the total is what was asked for. FHIR leaves it to the server otherwise.
+func (s *search) countTo() int {
+	if s.countOnly || s.total == "accurate" {
+		return 0
+	}
+	return totalBound
+}
+
+// totalOf is the total of a search, or nil where counting stopped before it was known.
+func totalOf(n, countedTo int) *int {
+	if countedTo > 0 && n > countedTo {
+		return nil
+	}
+	return &n
 }
 
 // observationBatch reports are read at a time while observations are looked for.
@@ -334,6 +354,7 @@ func (s *Service) countObservations(r *http.Request, asked *search, query store.
 	if asked.countOnly || asked.total == "accurate" {
 		bound = accurateReports
 	}
+	query.CountTo = bound
 	reports, err := s.deps.Store.CountReports(r.Context(), query)
 	if err != nil || reports > bound {
 		if err == nil && asked.countOnly {
@@ -455,6 +476,7 @@ func (s *Service) fhirSearchPatients(w http.ResponseWriter, r *http.Request) err
 		}
 		query.AfterKey, query.AfterUpdate = at.Key, timeOfMs(at.Ms)
 	}
+	query.CountTo = asked.countTo()
 	found, total, err := s.deps.Store.FindPatients(r.Context(), query)
 	if err != nil {
 		return err
@@ -472,7 +494,7 @@ func (s *Service) fhirSearchPatients(w http.ResponseWriter, r *http.Request) err
 	for _, patient := range found {
 		p.match("Patient/"+fhir.PatientID(patient.Key), fhir.ConvertPatient(patient.PatientIdentity, patient.Clinic, patient.UpdatedAt))
 	}
-	return s.answerSearch(w, r, p, &total, next)
+	return s.answerSearch(w, r, p, totalOf(total, query.CountTo), next)
 }
 
 // patientFilters reads what is known of a person.

@@ -61,8 +61,13 @@ func (s *Service) issueLoop(ctx context.Context) error {
 	}
 }
 
-// IssueDue deals with every study that is due now, and returns how many those were and when the next one will be (zero: none).
+// IssueDue deals with every study that is due now, and returns how many those were and when the next one will be (zero: none). From an index that
+// is not whole nothing is issued: a report could lack images.
 func (s *Service) IssueDue(ctx context.Context) (int, time.Time, error) {
+	complete, err := s.deps.Store.Complete(ctx)
+	if err != nil || !complete {
+		return 0, time.Time{}, err
+	}
 	due, next, err := s.deps.Store.Due(ctx, s.deps.Clock(), dueBatch)
 	if err != nil {
 		return 0, time.Time{}, err
@@ -89,12 +94,20 @@ func (s *Service) IssueDue(ctx context.Context) (int, time.Time, error) {
 
 // issueStudy makes a new version of a study's report if there is something new to say.
 func (s *Service) issueStudy(ctx context.Context, study store.Study) error {
-	next, compared, err := s.assembleStudy(ctx, study)
-	if err != nil {
-		return err
-	}
-	study.Compared = compared
-	for range versionRaces {
+	for race := range versionRaces {
+		if race > 0 {
+			// Another process was faster, and may know more than what was assembled here: a version of that would take it back.
+			now, err := s.deps.Store.Study(ctx, study.ReportID)
+			if err != nil {
+				return err
+			}
+			study = now.At(s.deps.Clock())
+		}
+		next, compared, err := s.assembleStudy(ctx, study)
+		if err != nil {
+			return err
+		}
+		study.Compared = compared
 		prev, err := s.newest(ctx, study.ReportID)
 		if err != nil {
 			return err
@@ -108,21 +121,23 @@ func (s *Service) issueStudy(ctx context.Context, study store.Study) error {
 		case verdict == hold:
 			return s.deps.Store.Cover(ctx, study, nil, s.deps.Clock())
 		}
-		done, err := s.writeVersion(ctx, study, prev, next, status)
-		if err != nil || done {
+		done := false
+		if err := s.deps.Store.Issue(ctx, func(last time.Time) (err error) {
+			done, err = s.writeVersion(ctx, study, prev, next, status, s.issueTime(last))
+			return err
+		}); err != nil || done {
 			return err
 		}
 	}
 	return fault.New(fault.Transient, "version-race", "other processes kept issuing versions of this report")
 }
 
-// writeVersion writes the version after prev, announces and indexes it, in that order. false: that version is there already,
-// written by another process or by this one before it was stopped; it is announced and indexed, and the caller looks again.
-func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, next *record.Report, status record.ReportStatus) (bool, error) {
-	s.issuing.Lock()
-	defer s.issuing.Unlock()
-	issued, err := s.issueTime(ctx)
-	if err != nil {
+// writeVersion writes the version after prev, announces and indexes it, in that order, while no other process does. false: the study was dealt with
+// since it was assembled, or that version is there already, written by another process or by this one before it was stopped; it is announced and
+// indexed, and the caller looks again.
+func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, next *record.Report, status record.ReportStatus, issued time.Time) (bool, error) {
+	now, err := s.deps.Store.Study(ctx, study.ReportID)
+	if err != nil || now.Covered > study.Covered {
 		return false, err
 	}
 	doc := *next
@@ -152,21 +167,17 @@ func (s *Service) writeVersion(ctx context.Context, study store.Study, prev, nex
 	return true, s.deps.Store.PutReport(ctx, key, &doc, raw, &study, false, s.deps.Clock())
 }
 
-// issueTime returns a moment that no report of this process has, in whole milliseconds as FHIR instants are. s.issuing is held.
-func (s *Service) issueTime(ctx context.Context) (time.Time, error) {
-	if s.lastIssued.IsZero() {
-		last, err := s.deps.Store.LastUpdate(ctx)
-		if err != nil {
-			return time.Time{}, err
-		}
-		s.lastIssued = last
+// issueTime returns a moment after last that no report of this process has, in whole milliseconds as FHIR instants are. It is called within Store.Issue.
+func (s *Service) issueTime(last time.Time) time.Time {
+	if last.Before(s.lastIssued) {
+		last = s.lastIssued // written to the bucket, but not indexed yet
 	}
 	at := s.deps.Clock().UTC().Truncate(time.Millisecond)
-	if !at.After(s.lastIssued) {
-		at = s.lastIssued.Add(time.Millisecond)
+	if !at.After(last) {
+		at = last.Add(time.Millisecond)
 	}
 	s.lastIssued = at
-	return at, nil
+	return at
 }
 
 // adoptVersion announces and indexes a version that lies in the bucket. Announcing it twice is harmless: the id is the same.

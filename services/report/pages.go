@@ -27,6 +27,8 @@ const (
 	recentReports  = 8
 	patientsPerRow = 50
 	filesPerPage   = 50
+	// maxPatientOffset bounds how far people turn pages of patients: the database goes through all the rows before. Who looks for somebody searches.
+	maxPatientOffset = 10_000
 	// nightBegins is the hour at which the day's numbers begin anew: clinics photograph by day, Noctua works by night.
 	nightBegins = 12
 )
@@ -320,12 +322,12 @@ func (s *Service) line(r *http.Request, found store.Report) (web.PatientLine, er
 
 func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	offset, err := intParam(q, "from", 0, 0, 1<<30)
+	offset, err := intParam(q, "from", 0, 0, maxPatientOffset)
 	if err != nil {
 		return err
 	}
 	search := strings.TrimSpace(q.Get("q"))
-	query := store.PatientQuery{Clinics: clinicsOf(r.Context()), Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow}
+	query := store.PatientQuery{Clinics: clinicsOf(r.Context()), Search: search, Changed: search == "", Offset: offset, Limit: patientsPerRow + 1, CountTo: totalBound}
 	only := q.Get("only")
 	onlyText := map[string]string{string(record.ImageUngradable): "could not be graded", string(record.ImageFailed): "could not be analysed"}[only]
 	if onlyText == "" {
@@ -337,7 +339,12 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	view := web.PatientsView{Shell: s.shell("Patients", web.Patients), Search: search, Only: only, OnlyText: onlyText, Total: total, From: offset + 1, To: offset + len(found)}
+	more := len(found) > patientsPerRow
+	if more {
+		found = found[:patientsPerRow]
+	}
+	view := web.PatientsView{Shell: s.shell("Patients", web.Patients), Search: search, Only: only, OnlyText: onlyText, From: offset + 1, To: offset + len(found),
+		Total: web.Total{N: min(total, totalBound), More: total > totalBound}}
 	for _, p := range found {
 		reports, err := s.deps.Store.FindReports(r.Context(), store.ReportQuery{Clinics: clinicsOf(r.Context()), PatientKeys: []string{p.Key}, Sort: store.SortStudyDate, Descending: true, Limit: 1})
 		if err != nil {
@@ -354,7 +361,11 @@ func (s *Service) patientsPage(w http.ResponseWriter, r *http.Request) error {
 	link := func(at int) string {
 		return "/patients?" + url.Values{"q": {search}, "only": {only}, "from": {fmt.Sprint(at)}}.Encode()
 	}
-	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), total, patientsPerRow, link)
+	known := offset + len(found)
+	if more && known <= maxPatientOffset {
+		known++ // one at least
+	}
+	view.PreviousLink, view.NextLink = pageLinks(offset, len(found), known, patientsPerRow, link)
 	if err := s.audited(r, record.AuditEntity{Kind: record.EntityPatientList, Files: len(view.Lines)}); err != nil {
 		return err
 	}

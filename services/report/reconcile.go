@@ -92,7 +92,7 @@ func (s *Service) Reconcile(ctx context.Context) error {
 		return err
 	}
 	for _, l := range s.listings() {
-		if err := s.reconcile(ctx, l, !complete); err != nil {
+		if err := s.reconcile(ctx, l, !complete, func(int, int) {}); err != nil {
 			return fmt.Errorf("reconciling documents of kind %s: %w", l.kind, err)
 		}
 	}
@@ -102,7 +102,8 @@ func (s *Service) Reconcile(ctx context.Context) error {
 	return s.deps.Store.SetComplete(ctx)
 }
 
-func (s *Service) reconcile(ctx context.Context, l listing, rebuilding bool) error {
+// reconcile brings in what a listing holds. told is told of each batch: how many documents it has, and how many of them cannot be indexed.
+func (s *Service) reconcile(ctx context.Context, l listing, rebuilding bool, told func(looked, bad int)) error {
 	var added atomic.Int64
 	batch := make([]string, 0, reconcileBatch)
 	flush := func() error {
@@ -110,6 +111,8 @@ func (s *Service) reconcile(ctx context.Context, l listing, rebuilding bool) err
 		if err != nil {
 			return err
 		}
+		looked := len(batch)
+		var bad atomic.Int64
 		batch = batch[:0]
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(reconcileReaders)
@@ -122,6 +125,7 @@ func (s *Service) reconcile(ctx context.Context, l listing, rebuilding bool) err
 				case fault.Interrupted(err), fault.Is(err, fault.Transient):
 					return err
 				default:
+					bad.Add(1)
 					// One bad document must not keep all others out. It stays unknown and is told again each time.
 					s.deps.Logger.Error("a document in the buckets cannot be indexed; look at it and remove it if it is no document of Noctua",
 						slog.String("kind", string(l.kind)), slog.String("key", key), slog.String("code", fault.CodeOf(err)), slog.Any("error", err))
@@ -129,7 +133,9 @@ func (s *Service) reconcile(ctx context.Context, l listing, rebuilding bool) err
 				return nil
 			})
 		}
-		return group.Wait()
+		err = group.Wait()
+		told(looked, int(bad.Load()))
+		return err
 	}
 	for info, err := range s.deps.Blob.List(ctx, l.bucket, l.prefix) {
 		if err != nil {

@@ -181,9 +181,7 @@ type Service struct {
 	// ready is closed once the index can be trusted.
 	ready     chan struct{}
 	readyOnce sync.Once
-	// issuing serialises the choice of a moment of issue with its write and its indexing, so that reports are indexed in the
-	// order of their moments. lastIssued is guarded by it.
-	issuing    sync.Mutex
+	// lastIssued is the last moment of issue of this process; Store.Issue guards it.
 	lastIssued time.Time
 }
 

@@ -28,10 +28,14 @@ func (s *Service) Status(ctx context.Context, since time.Time) (record.Status, e
 	return t.Status, err
 }
 
+func rebuildingFault() error {
+	return fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
+}
+
 // tally is Status for clinics.
 func (s *Service) tally(ctx context.Context, clinics access.Clinics, since time.Time) (tally, error) {
 	if !s.isReady() {
-		return tally{}, fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
+		return tally{}, rebuildingFault()
 	}
 	t, err := s.countOnce(ctx, clinics, since)
 	if err == nil && t.Pending == 0 {

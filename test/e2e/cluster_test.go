@@ -7,12 +7,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom/dicomtest"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/test/postgres"
 	"github.com/noctua-screening/noctua/test/servers"
 )
 
@@ -27,21 +29,16 @@ type cluster struct {
 	dir                     string
 	web                     string
 	ingest, segment, report *process
+	reportFlags             []string // of every report process, but for where it listens
 	blobs                   *blob.Store
 }
 
-func startCluster(t *testing.T) *cluster {
+// startCluster starts the services, with a report index in a file unless the flags say where.
+func startCluster(t *testing.T, database ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, nats: servers.StartNATS(t), s3: servers.StartS3(t), dir: t.TempDir()}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
+	address := freeAddress(t)
 	c.web = "http://" + address
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
 	secret := filepath.Join(c.dir, "site-secret")
 	if err := os.WriteFile(secret, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
 		t.Fatal(err)
@@ -55,11 +52,34 @@ func startCluster(t *testing.T) *cluster {
 	c.env = []string{"NOCTUA_S3_ENDPOINT=http://" + c.s3.Endpoint, "NOCTUA_S3_ACCESS_KEY=" + c.s3.AccessKey, "NOCTUA_S3_SECRET_KEY=" + c.s3.SecretKey}
 	c.ingest = c.start("ingest", "--config", config, "--site-secret-file", secret, "--list-every", "1s")
 	c.segment = c.start("segment", "--nats-url", c.nats.URL)
-	c.report = c.start("report", "--config", config, "--token", clusterToken, "--listen", address, "--database", filepath.Join(c.dir, "index.sqlite"))
+	if database == nil {
+		database = []string{"--database", filepath.Join(c.dir, "index.sqlite")}
+	}
+	c.reportFlags = append([]string{"--config", config, "--token", clusterToken}, database...)
+	c.report = c.startReport(address)
+	var err error
 	if c.blobs, err = blob.New(blob.Config{Endpoint: "http://" + c.s3.Endpoint, AccessKey: c.s3.AccessKey, SecretKey: c.s3.SecretKey}); err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func (c *cluster) startReport(address string) *process {
+	c.t.Helper()
+	return c.start(append([]string{"report", "--listen", address}, c.reportFlags...)...)
+}
+
+// freeAddress is one that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return listener.Addr().String()
 }
 
 // share is the folder that ingest watches; it is not there at the start.
@@ -91,11 +111,20 @@ func (c *cluster) status(flags ...string) record.Status {
 }
 
 // TestNightInThreeProcesses runs the same night as TestNightInOneProcess, with a segment worker and the broker killed in the
-// middle.
+// middle, and with two report processes on one PostgreSQL, of which the first is killed. Then the index is made anew.
 func TestNightInThreeProcesses(t *testing.T) {
 	t.Parallel()
 	clinic := clinicFolder(t)
-	c := startCluster(t)
+	database := postgres.Start(t).Database()
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte(postgres.Password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--database", database, "--database-password-file", password}
+	mustCommand(t, append([]string{"migrate"}, flags...)...)
+	c := startCluster(t, flags...)
+	address := freeAddress(t)
+	second := c.startReport(address)
 	mustCommand(t, "submit", clinic, "--clinic", "north", "--url", c.web, "--token", clusterToken)
 	eventually(t, nightTimeout, "some pictures done", func() error {
 		if s := c.status(); s.Done < 5 {
@@ -107,17 +136,48 @@ func TestNightInThreeProcesses(t *testing.T) {
 	c.nats.Kill()
 	c.nats.Restart()
 	c.segment = c.start("segment", "--nats-url", c.nats.URL)
+	c.report.kill()
+	c.web = "http://" + address
 
-	checkNight(t, c.web, clusterToken, c.status("--wait"))
+	night := c.status("--wait")
+	checkNight(t, c.web, clusterToken, night)
 	for info, err := range c.blobs.List(context.Background(), c.blobs.Buckets().Inbox, "") {
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Errorf("the inbox still holds %s", info.Key)
 	}
+	rebuild := func() (string, error) {
+		return command(t, append([]string{"rebuild", "--s3-endpoint", "http://" + c.s3.Endpoint, "--s3-access-key", c.s3.AccessKey, "--s3-secret-key", c.s3.SecretKey}, flags...)...)
+	}
+	if _, err := rebuild(); err == nil || !strings.Contains(err.Error(), "index-in-use") {
+		t.Errorf("rebuilding under a service says %v", err)
+	}
 	c.ingest.stop()
 	c.segment.stop()
+	second.stop()
+	out, err := rebuild()
+	if err != nil || !strings.Contains(out, "0 could not be indexed") {
+		t.Fatalf("rebuilding says %q, %v", out, err)
+	}
+	if out := mustCommand(t, append([]string{"migrate", "--check"}, flags...)...); !strings.Contains(out, "newest schema") {
+		t.Errorf("migrate --check says %q", out)
+	}
+	address = freeAddress(t)
+	c.web = "http://" + address
+	c.report = c.startReport(address)
+	again := c.status()
+	again.RatePerMin, night.RatePerMin, again.EtaSeconds, night.EtaSeconds = nil, nil, nil, nil
+	if !reflect.DeepEqual(again, night) {
+		t.Errorf("on the rebuilt index the night is %+v, it was %+v", again, night)
+	}
+	checkNight(t, c.web, clusterToken, again)
 	c.report.stop()
+	for _, p := range []*process{c.report, second} {
+		if strings.Contains(p.log.String(), postgres.Password) {
+			t.Error("the log holds the database's password")
+		}
+	}
 }
 
 // TestShareInThreeProcesses: a share that comes after the start is watched by noctua ingest.

@@ -50,6 +50,8 @@ type commandLine struct {
 	Model      modelCommand      `cmd:"" help:"Install, list, choose and remove models."`
 	Token      tokenCommand      `cmd:"" help:"Make, list and revoke tokens of programs and people."`
 	Audit      auditCommand      `cmd:"" help:"Check the audit log."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the report index to the newest schema."`
+	Rebuild    rebuildCommand    `cmd:"" help:"Make the report index anew from the buckets."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 }
 

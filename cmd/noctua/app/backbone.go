@@ -2,21 +2,14 @@ package app
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver of the report index
 
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/dicom/isolated"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/stream"
-	"github.com/noctua-screening/noctua/services/report/store"
 )
 
 // backbone is what every service stands on, embedded or not.
@@ -92,29 +85,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
-}
-
-// openIndex opens the SQLite report index; the caller closes the returned database.
-func openIndex(ctx context.Context, path string, cfg store.Config) (*store.SQL, *sql.DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("finding the report index: %w", err)
-	}
-	// Made here, since SQLite would let everybody read it.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, nil, fault.Wrap(fault.Invalid, "index-unusable", err, "the report index %s cannot be opened", path)
-	}
-	if err := f.Close(); err != nil {
-		return nil, nil, fmt.Errorf("making the report index: %w", err)
-	}
-	db, err := sql.Open("sqlite", store.SQLiteDSN(path))
-	if err != nil {
-		return nil, nil, fmt.Errorf("opening the report index: %w", err)
-	}
-	index, err := store.Open(ctx, db, store.SQLite(), cfg)
-	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
-	}
-	return index, db, nil
 }

@@ -122,7 +122,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	exporting.ModelSHA256 = modelSHA
 	cfg := c.reportFlags.config(c.manifestFlags)
 	cfg.SMART = smartOf(inv.ctx, inv.logger, jwts)
-	index, db, err := openIndex(inv.ctx, filepath.Join(c.Data, indexFile), store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
+	index, db, err := databaseFlags{Database: filepath.Join(c.Data, indexFile)}.openIndex(inv.ctx, store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err
 	}

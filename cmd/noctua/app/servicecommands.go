@@ -145,7 +145,7 @@ type reportCommand struct {
 	externalFlags    `embed:""`
 	reportFlags      `embed:""`
 	manifestFlags    `embed:""`
-	Database         string `help:"SQLite file of the report index; it can be rebuilt from the buckets." default:"./noctua-index.sqlite" env:"NOCTUA_DATABASE" placeholder:"FILE"`
+	databaseFlags    `embed:""`
 	Model            string `help:"Folder of the model whose results count, if not the one in the program." env:"NOCTUA_MODEL" placeholder:"DIR"`
 	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
 	TokenFile        string `help:"File with the API token." env:"NOCTUA_TOKEN_FILE" placeholder:"FILE"`
@@ -214,7 +214,7 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	}
 	cfg := c.reportFlags.config(c.manifestFlags)
 	cfg.SMART = smartOf(inv.ctx, inv.logger, jwts)
-	index, db, err := openIndex(inv.ctx, c.Database, store.Config{ModelSHA: model.Manifest.Sha256, Timing: cfg.StoreTiming()})
+	index, db, err := c.openIndex(inv.ctx, store.Config{ModelSHA: model.Manifest.Sha256, Timing: cfg.StoreTiming()})
 	if err != nil {
 		return err
 	}

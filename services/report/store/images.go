@@ -85,7 +85,7 @@ func (s *SQL) PutImage(ctx context.Context, img Image, at time.Time) error {
 			return err
 		}
 		n, err := tx.exec(`INSERT INTO images (sop_uid, sha256, instance_key, archive_key, study_uid, clinic, patient_key, report_id,
-			analyse, received_ms, status, outcome_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			"analyse", received_ms, status, outcome_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			img.SOPUID, img.Sha256, img.InstanceKey, img.ArchiveKey, img.StudyUID, img.Clinic, img.PatientKey, img.ReportID,
 			flag(img.Analyse), ms(img.ReceivedAt), string(status), outcome)
 		if err != nil || n == 0 {
@@ -151,7 +151,7 @@ func (t *tx) derive(sop, sha string, analyse bool, model string) (record.ImageSt
 func (t *tx) refresh(sop, sha, model string) (reportID string, changed bool, err error) {
 	var analyse int
 	var oldStatus, oldKey string
-	err = t.queryRow(`SELECT report_id, analyse, status, outcome_key FROM images WHERE sop_uid = ? AND sha256 = ?`, sop, sha).
+	err = t.queryRow(`SELECT report_id, "analyse", status, outcome_key FROM images WHERE sop_uid = ? AND sha256 = ?`, sop, sha).
 		Scan(&reportID, &analyse, &oldStatus, &oldKey)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
@@ -181,7 +181,7 @@ func (t *tx) settle(sop, sha string) error {
 // deriveAll derives the status of every image again.
 func (t *tx) deriveAll(model string, at time.Time, timing Timing) error {
 	type id struct{ sop, sha string }
-	rows, err := t.query(`SELECT sop_uid, sha256 FROM images WHERE analyse = 1`)
+	rows, err := t.query(`SELECT sop_uid, sha256 FROM images WHERE "analyse" = 1`)
 	images, err := collect(rows, err, func(r *sql.Rows) (i id, err error) { err = r.Scan(&i.sop, &i.sha); return i, err })
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (t *tx) deriveAll(model string, at time.Time, timing Timing) error {
 	return nil
 }
 
-const imageColumns = `sop_uid, sha256, instance_key, archive_key, study_uid, clinic, patient_key, report_id, analyse, received_ms,
+const imageColumns = `sop_uid, sha256, instance_key, archive_key, study_uid, clinic, patient_key, report_id, "analyse", received_ms,
 	status, outcome_key, reported_status, reported_outcome, reported_ms`
 
 func scanImage(r interface{ Scan(...any) error }) (Image, error) {

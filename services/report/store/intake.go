@@ -122,6 +122,11 @@ func (s *SQL) PutDuplicate(ctx context.Context, d Duplicate) error {
 func (s *SQL) Count(ctx context.Context, clinics []string, since time.Time) (Counts, error) {
 	var out Counts
 	from := ms(since)
+	patients, whose, whoseArgs := `COUNT(DISTINCT patient_key) FROM reports`, `superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}
+	if since.IsZero() {
+		// Everybody who has a report.
+		patients, whose, whoseArgs = `COUNT(*) FROM patients`, `1 = 1`, nil
+	}
 	for _, part := range []struct {
 		into  *int
 		what  string // and from where
@@ -138,7 +143,7 @@ func (s *SQL) Count(ctx context.Context, clinics []string, since time.Time) (Cou
 		{&out.Releasing, `COUNT(*) FROM rejected`, `state = 'releasing'`, nil},
 		{&out.Discarded, `COUNT(*) FROM rejected`, `state = 'discarded' AND received_ms >= ?`, []any{from}},
 		{&out.Reports, `COUNT(*) FROM reports`, `superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
-		{&out.Patients, `COUNT(DISTINCT patient_key) FROM reports`, `superseded_ms = ? AND issued_ms >= ?`, []any{forever, from}},
+		{&out.Patients, patients, whose, whoseArgs},
 	} {
 		var c conditions
 		c.add(part.where, part.args...)

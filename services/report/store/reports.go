@@ -21,7 +21,11 @@ const forever = int64(math.MaxInt64)
 // order of the documents; otherwise a version that comes late is updated now, after every other, so that readers that poll by
 // `_lastUpdated` do not miss it. Reports on the patient's next visit become due at that moment, since they are compared with this one.
 func (s *SQL) PutReport(ctx context.Context, key string, doc *record.Report, raw []byte, study *Study, rebuilding bool, at time.Time) error {
-	return s.write(ctx, func(tx *tx) error {
+	write := s.writeLasting
+	if rebuilding {
+		write = s.write
+	}
+	return write(ctx, func(tx *tx) error {
 		if err := tx.putVersion(key, doc, raw, rebuilding, at, s.cfg.Timing); err != nil {
 			return err
 		}
@@ -87,10 +91,16 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	return t.markReported(doc)
 }
 
-// updateTime gives a new row its place in the order of updates. The lock of the writing transaction makes it strictly growing.
+// updateTime gives a new row its place in the order of updates. There is one writing transaction at a time, and the next one begins when this one is
+// visible: who reads a row has seen, or can see, every row of an earlier moment.
 func (t *tx) updateTime(issued time.Time, rebuilding bool) (int64, error) {
 	at := ms(issued)
-	if !rebuilding {
+	complete, err := t.setting(completeSetting)
+	if err != nil {
+		return 0, err
+	}
+	// Once the index was whole, somebody may go by its order, also if this process began when it was not.
+	if !rebuilding || complete == isComplete {
 		var last sql.NullInt64
 		if err := t.queryRow(`SELECT MAX(updated_ms) FROM reports`).Scan(&last); err != nil {
 			return 0, err

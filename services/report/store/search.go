@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -55,6 +56,8 @@ type ReportQuery struct {
 	// After continues behind the last report of the page before.
 	After *Position
 	Limit int
+	// CountTo is how far CountReports counts; 0: to the end, which reads all that is selected.
+	CountTo int
 }
 
 // Position is a place in the order of a search.
@@ -155,7 +158,6 @@ func (q ReportQuery) conditions() conditions {
 	} else {
 		c.add(`updated_ms <= ? AND superseded_ms > ?`, ms(q.Snapshot), ms(q.Snapshot))
 	}
-	c.among(q.Clinics)
 	c.in(`report_id`, q.ReportIDs)
 	c.in(`study_uid`, q.StudyUIDs)
 	c.in(`accession`, q.Accessions)
@@ -191,33 +193,81 @@ func (q ReportQuery) conditions() conditions {
 
 // FindReports returns the reports that the query selects, in its order.
 func (s *SQL) FindReports(ctx context.Context, q ReportQuery) ([]Report, error) {
-	column := map[SortBy]string{SortIssued: `issued_ms`, SortStudyDate: `study_date`}[q.Sort]
-	if column == "" {
-		column = `updated_ms`
-	}
-	compare, order := `>`, `ASC`
-	if q.Descending {
-		compare, order = `<`, `DESC`
-	}
-	c := q.conditions()
-	if q.After != nil {
-		var value any = q.After.ValueMs
-		if q.Sort == SortStudyDate {
-			value = q.After.Value
-		}
-		c.add(fmt.Sprintf(`(%[1]s %[2]s ? OR (%[1]s = ? AND updated_ms %[2]s ?))`, column, compare), value, value, q.After.UpdatedMs)
-	}
-	rows, err := s.query(ctx, fmt.Sprintf(`SELECT %s FROM reports WHERE %s ORDER BY %s %s, updated_ms %s LIMIT ?`,
-		reportColumns, c.where(), column, order, order), append(c.args, q.Limit)...)
+	text, args := q.page(reportColumns, q.Limit)
+	rows, err := s.query(ctx, text, args...)
 	return collect(rows, err, func(r *sql.Rows) (Report, error) { return scanReport(r) })
 }
 
-// CountReports returns how many reports the query selects, whatever its page.
+// CountReports returns how many reports the query selects, whatever its page. It counts no further than q.CountTo: one more than that means that
+// there are more.
 func (s *SQL) CountReports(ctx context.Context, q ReportQuery) (int, error) {
-	c := q.conditions()
+	q.After = nil
+	return s.count(ctx, `reports`, q.Clinics, q.conditions(), q.CountTo, func() (string, []any) { return q.page("", q.CountTo+1) })
+}
+
+// count counts the rows of a table that meet conditions and are of clinics (nil: all), or else those of a page that is one longer than limit.
+func (s *SQL) count(ctx context.Context, table string, clinics []string, c conditions, limit int, page func() (string, []any)) (int, error) {
+	c.among(clinics)
+	text, args := `SELECT COUNT(*) FROM `+table+` WHERE `+c.where(), c.args
+	if limit > 0 {
+		text, args = page()
+		text = `SELECT COUNT(*) FROM (` + text + `) AS found`
+	}
 	var n int
-	err := s.queryRow(ctx, `SELECT COUNT(*) FROM reports WHERE `+c.where(), c.args...).Scan(&n)
+	err := s.queryRow(ctx, text, args...).Scan(&n)
 	return n, unavailable(err)
+}
+
+// page is the statement for the first rows of a query behind its After. columns "": those of its order.
+func (q ReportQuery) page(columns string, limit int) (string, []any) {
+	column := map[SortBy]string{SortIssued: `issued_ms`, SortStudyDate: `study_date`}[q.Sort]
+	order := []string{column, `updated_ms`}
+	if column == "" {
+		order = order[1:]
+	}
+	compare, direction := `>`, ` ASC`
+	if q.Descending {
+		compare, direction = `<`, ` DESC`
+	}
+	c := q.conditions()
+	if q.After != nil {
+		switch {
+		case column == "":
+			c.add(`updated_ms `+compare+` ?`, q.After.UpdatedMs)
+		case q.Sort == SortStudyDate:
+			c.add(`(study_date, updated_ms) `+compare+` (?, ?)`, q.After.Value, q.After.UpdatedMs)
+		default:
+			c.add(`(`+column+`, updated_ms) `+compare+` (?, ?)`, q.After.ValueMs, q.After.UpdatedMs)
+		}
+	}
+	if columns == "" {
+		columns = strings.Join(order, `, `)
+	}
+	return pageOf(`reports`, columns, q.Clinics, c, strings.Join(order, direction+`, `)+direction, limit)
+}
+
+// branchClinics is how many clinics are searched one by one; more are searched together, which reads more rows than it finds.
+const branchClinics = 32
+
+// pageOf is the statement for the first rows of a table that meet conditions and are of clinics (nil: all). The rows of one clinic lie in their
+// order in an index, those of several together do not: so the first rows of each are taken, and the first ones of those.
+func pageOf(table, columns string, clinics []string, c conditions, order string, limit int) (string, []any) {
+	first := func(c conditions, clinics []string) (string, []any) {
+		c = conditions{parts: slices.Clone(c.parts), args: slices.Clone(c.args)}
+		c.among(clinics)
+		return fmt.Sprintf(`SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT ?`, columns, table, c.where(), order), append(c.args, limit)
+	}
+	if each := slices.Compact(slices.Sorted(slices.Values(clinics))); len(each) > 1 && len(each) <= branchClinics {
+		var branches []string
+		var args []any
+		for n, clinic := range each {
+			branch, values := first(c, []string{clinic})
+			branches = append(branches, fmt.Sprintf(`SELECT * FROM (%s) AS clinic%d`, branch, n))
+			args = append(args, values...)
+		}
+		return `SELECT * FROM (` + strings.Join(branches, ` UNION ALL `) + `) AS clinics ORDER BY ` + order + ` LIMIT ?`, append(args, limit)
+	}
+	return first(c, clinics)
 }
 
 // PatientQuery selects patients.
@@ -243,12 +293,14 @@ type PatientQuery struct {
 	// is changed meanwhile moves to their end.
 	ByUpdate    bool
 	AfterUpdate time.Time
+	// CountTo is how far FindPatients counts; 0: to the end, which reads all that is selected. Of more than that whom Search finds, that many are
+	// ordered by name: who searches so says more of the name.
+	CountTo int
 }
 
 func (q PatientQuery) conditions() conditions {
 	var c conditions
 	c.add(`1 = 1`)
-	c.among(q.Clinics)
 	var parts []string
 	var values []any
 	for _, key := range q.Keys {
@@ -283,27 +335,50 @@ func (q PatientQuery) conditions() conditions {
 	return c
 }
 
-// FindPatients returns the patients that the query selects, and how many there are in all.
+// FindPatients returns the patients that the query selects, and how many there are in all. It counts no further than q.CountTo: one more than that
+// means that there are more.
 func (s *SQL) FindPatients(ctx context.Context, q PatientQuery) ([]Patient, int, error) {
 	c := q.conditions()
-	var total int
-	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM patients WHERE `+c.where(), c.args...).Scan(&total); err != nil {
-		return nil, 0, unavailable(err)
+	columns, order := `search, patient_key`, `page.search, page.patient_key`
+	switch {
+	case q.ByKey:
+		columns, order = `patient_key`, `page.patient_key`
+	case q.ByUpdate:
+		columns, order = `updated_ms, patient_key`, `page.updated_ms, page.patient_key`
+	case q.Changed:
+		columns, order = `updated_ms, patient_key`, `page.updated_ms DESC, page.patient_key`
 	}
-	order := `search, patient_key`
-	if q.Changed {
-		order = `updated_ms DESC, patient_key`
+	// Whom a part of a name finds are no beginning of an index; in the order of keys they are found quickly.
+	inner, most := strings.ReplaceAll(order, `page.`, ``), q.Offset+q.Limit
+	if q.Search != "" && q.CountTo > 0 && !q.ByKey && !q.ByUpdate {
+		inner, most = `patient_key`, q.CountTo
+	}
+	page := func(c conditions, limit int) (string, []any) {
+		if q.Search == "" {
+			return pageOf(`patients`, columns, q.Clinics, c, inner, limit)
+		}
+		// To find a part of a name once for all clinics is less work than for each.
+		c = conditions{parts: slices.Clone(c.parts), args: slices.Clone(c.args)}
+		c.among(q.Clinics)
+		return pageOf(`patients`, columns, nil, c, inner, limit)
+	}
+	total, err := s.count(ctx, `patients`, q.Clinics, c, q.CountTo, func() (string, []any) {
+		return page(c, q.CountTo+1)
+	})
+	if err != nil {
+		return nil, 0, err
 	}
 	if q.ByKey {
-		order = `patient_key`
 		c.add(`patient_key > ?`, q.AfterKey)
 	}
 	if q.ByUpdate {
-		order = `updated_ms`
 		c.add(`updated_ms > ?`, ms(q.AfterUpdate))
 	}
-	rows, err := s.query(ctx, `SELECT patient_key, clinic, patient_id, issuer, name, birth_date, sex, updated_ms FROM patients
-		WHERE `+c.where()+` ORDER BY `+order+` LIMIT ? OFFSET ?`, append(c.args, q.Limit, q.Offset)...)
+	// The index alone tells which rows they are; only those that are shown are read.
+	text, args := page(c, most)
+	rows, err := s.query(ctx, `SELECT p.patient_key, p.clinic, p.patient_id, p.issuer, p.name, p.birth_date, p.sex, p.updated_ms
+		FROM (SELECT * FROM (`+text+`) AS found ORDER BY `+strings.ReplaceAll(order, `page.`, ``)+` LIMIT ? OFFSET ?) AS page
+		JOIN patients p ON p.patient_key = page.patient_key ORDER BY `+order, append(args, q.Limit, q.Offset)...)
 	patients, err := collect(rows, err, func(r *sql.Rows) (p Patient, err error) {
 		var updated int64
 		err = r.Scan(&p.Key, &p.Clinic, &p.ID, &p.Issuer, &p.Name, &p.BirthDate, &p.Sex, &updated)

@@ -3,39 +3,40 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Dialect is what differs between databases. The statements themselves are the same.
 type Dialect struct {
 	Name  string
 	goose goose.Dialect
+	// folders of migrations of this database alone.
+	folders []string
 	// bind writes the placeholder of the n-th argument, from 1.
 	bind func(n int) string
+	// isolation of writing transactions; beginWriting is the first statement of each, or "".
+	isolation    sql.IsolationLevel
+	beginWriting string
+	// beginLasting is the same for what must be on disk when it is committed, beginIssuing for Issue.
+	beginLasting, beginIssuing string
+	// empty is what empties the table that is named behind it.
+	empty string
+	// locker lets one process migrate at a time; nil: there is only one.
+	locker func() (lock.SessionLocker, error)
 }
 
-// SQLite is the embedded database, by modernc.org/sqlite. Open it with SQLiteDSN.
+// SQLite is the embedded database, by modernc.org/sqlite, for one process. Open it with SQLiteDSN.
 func SQLite() Dialect {
-	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, bind: func(int) string { return "?" }}
-}
-
-// PostgreSQL is the dialect for many report processes. Its placeholders are tested; that it passes the conformance suite
-// against a server is not proved yet.
-func PostgreSQL() Dialect {
-	return Dialect{Name: "postgres", goose: goose.DialectPostgres, bind: func(n int) string { return fmt.Sprintf("$%d", n) }}
+	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, bind: func(int) string { return "?" }, empty: "DELETE FROM "}
 }
 
 // SQLiteDSN is the data source name for a database file: write-ahead log, so that readers never wait for the writer; writers
@@ -61,22 +62,14 @@ type SQL struct {
 	db      *sql.DB
 	dialect Dialect
 	cfg     Config
-	// writer serialises writers of this process: SQLite has one anyway, and waiting here is fair and costs no retries.
-	writer sync.Mutex
+	// writer serialises writers of this process, issuer those who issue: waiting here is fair, costs no retries and holds no connection.
+	writer, issuer sync.Mutex
 }
 
 // Open brings the database to the newest schema and returns the index over it. The caller keeps and closes db.
 func Open(ctx context.Context, db *sql.DB, dialect Dialect, cfg Config) (*SQL, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("reading the embedded migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(dialect.goose, db, files)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the migrations of the report index: %w", err)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return nil, fault.Wrap(fault.Internal, "index-migration", err, "the report index could not be brought to the newest schema; it is a projection and may be deleted")
+	if _, err := Migrate(ctx, db, dialect); err != nil {
+		return nil, err
 	}
 	s := &SQL{db: db, dialect: dialect, cfg: cfg}
 	if err := s.adopt(ctx); err != nil {
@@ -105,7 +98,10 @@ func (s *SQL) adopt(ctx context.Context) error {
 	})
 }
 
-const completeSetting = "complete"
+const (
+	completeSetting = "complete"
+	isComplete      = "yes"
+)
 
 // Complete tells whether a whole reconciliation has gone through since the index was made: before that its numbers are partial.
 func (s *SQL) Complete(ctx context.Context) (bool, error) {
@@ -114,12 +110,25 @@ func (s *SQL) Complete(ctx context.Context) (bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return value == "yes", unavailable(err)
+	return value == isComplete, unavailable(err)
 }
 
 // SetComplete notes that a whole reconciliation has gone through.
 func (s *SQL) SetComplete(ctx context.Context) error {
-	return s.write(ctx, func(tx *tx) error { return tx.set(completeSetting, "yes") })
+	return s.write(ctx, func(tx *tx) error { return tx.set(completeSetting, isComplete) })
+}
+
+// Clear empties the projection, so that it can be made anew: what was noted stays.
+func (s *SQL) Clear(ctx context.Context) error {
+	return s.write(ctx, func(tx *tx) error {
+		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies"} {
+			if _, err := tx.exec(s.dialect.empty + table); err != nil {
+				return err
+			}
+		}
+		_, err := tx.exec(`DELETE FROM settings WHERE name = ?`, completeSetting)
+		return err
+	})
 }
 
 // Note returns what was noted under a name; "" if nothing was.
@@ -147,17 +156,58 @@ type tx struct {
 	dialect Dialect
 }
 
+// write runs a writing transaction. There is one at a time in the whole database, however many processes there are: statements see all that the
+// ones before did, and rows become visible in the order in which they were written.
 func (s *SQL) write(ctx context.Context, do func(*tx) error) error {
+	return s.transact(ctx, s.dialect.beginWriting, do)
+}
+
+// writeLasting is write for what a reader may go by: the commit waits for the disk.
+func (s *SQL) writeLasting(ctx context.Context, do func(*tx) error) error {
+	return s.transact(ctx, s.dialect.beginLasting, do)
+}
+
+func (s *SQL) transact(ctx context.Context, begin string, do func(*tx) error) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
-	raw, err := s.db.BeginTx(ctx, nil)
+	raw, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: s.dialect.isolation})
 	if err != nil {
 		return unavailable(err)
 	}
-	if err := do(&tx{ctx: ctx, sql: raw, dialect: s.dialect}); err != nil {
+	tx := &tx{ctx: ctx, sql: raw, dialect: s.dialect}
+	if begin != "" {
+		_, err = tx.exec(begin)
+	}
+	if err == nil {
+		err = do(tx)
+	}
+	if err != nil {
 		return errors.Join(unavailable(err), ignoreDone(raw.Rollback()))
 	}
 	return unavailable(raw.Commit())
+}
+
+// Issue runs do while no other process issues, and tells it the moment of the last update (zero: none): what do indexes at a later moment has
+// that moment as its moment of update too. Where the database forgets who issues, because it was started again, do goes on: a version that was
+// written meanwhile is found by its key.
+func (s *SQL) Issue(ctx context.Context, do func(last time.Time) error) error {
+	s.issuer.Lock()
+	defer s.issuer.Unlock()
+	if s.dialect.beginIssuing != "" {
+		raw, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: s.dialect.isolation})
+		if err != nil {
+			return unavailable(err)
+		}
+		defer func() { _ = raw.Rollback() }() // it wrote nothing; the lock goes with the transaction, or went with its connection
+		if _, err := raw.ExecContext(ctx, s.dialect.beginIssuing); err != nil {
+			return unavailable(err)
+		}
+	}
+	last, err := s.LastUpdate(ctx)
+	if err != nil {
+		return err
+	}
+	return do(last)
 }
 
 // ignoreDone drops the error of rolling back what a cancelled context has rolled back already.
@@ -192,28 +242,38 @@ func rebind(d Dialect, query string) string {
 }
 
 func (s *SQL) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return s.db.QueryContext(ctx, rebind(s.dialect, query), args...)
+	return s.db.QueryContext(ctx, rebind(s.dialect, query), cleaned(args)...)
 }
 
 func (s *SQL) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return s.db.QueryRowContext(ctx, rebind(s.dialect, query), args...)
+	return s.db.QueryRowContext(ctx, rebind(s.dialect, query), cleaned(args)...)
 }
 
 func (t *tx) query(query string, args ...any) (*sql.Rows, error) {
-	return t.sql.QueryContext(t.ctx, rebind(t.dialect, query), args...)
+	return t.sql.QueryContext(t.ctx, rebind(t.dialect, query), cleaned(args)...)
 }
 
 func (t *tx) queryRow(query string, args ...any) *sql.Row {
-	return t.sql.QueryRowContext(t.ctx, rebind(t.dialect, query), args...)
+	return t.sql.QueryRowContext(t.ctx, rebind(t.dialect, query), cleaned(args)...)
 }
 
 // exec runs a statement and returns the number of rows that it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
-	res, err := t.sql.ExecContext(t.ctx, rebind(t.dialect, query), args...)
+	res, err := t.sql.ExecContext(t.ctx, rebind(t.dialect, query), cleaned(args)...)
 	if err != nil {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+// cleaned makes all texts among arguments fit: they may come from a file, or from an address that somebody typed.
+func cleaned(args []any) []any {
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = clean(text)
+		}
+	}
+	return args
 }
 
 func (t *tx) setting(name string) (string, error) {

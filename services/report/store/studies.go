@@ -40,7 +40,7 @@ func (s *SQL) Due(ctx context.Context, at time.Time, limit int) ([]Study, time.T
 		return nil, time.Time{}, err
 	}
 	for i := range due {
-		due[i].Late = due[i].Missing > 0 && !at.Before(due[i].AwaitUntil)
+		due[i] = due[i].At(at)
 	}
 	var next sql.NullInt64
 	if err := s.queryRow(ctx, `SELECT MIN(due_ms) FROM studies WHERE due_ms > ? AND due_ms < ?`, now(at), never).Scan(&next); err != nil {

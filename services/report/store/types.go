@@ -118,6 +118,12 @@ type Timing struct {
 // Complete tells whether all that a manifest announces of a study has an outcome.
 func (s Study) Complete() bool { return s.Expected > 0 && s.Missing == 0 && s.Pending == 0 }
 
+// At is the study with Late as of a moment.
+func (s Study) At(moment time.Time) Study {
+	s.Late = s.Missing > 0 && !moment.Before(s.AwaitUntil)
+	return s
+}
+
 // Awaiting tells whether instances are missing and still waited for.
 func (s Study) Awaiting() bool { return s.Missing > 0 && !s.Late }
 

@@ -1,6 +1,10 @@
 package web
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
 
 // Shell is what every page has.
 type Shell struct {
@@ -85,6 +89,20 @@ type PatientLine struct {
 	Remarks                        []string
 }
 
+// Total is a number that was counted up to a bound.
+type Total struct {
+	N    int
+	More bool // than N
+}
+
+// String says it to people.
+func (t Total) String() string {
+	if t.More {
+		return fmt.Sprintf("more than %d", t.N)
+	}
+	return strconv.Itoa(t.N)
+}
+
 // PatientsView is the list of patients.
 type PatientsView struct {
 	Shell
@@ -92,7 +110,8 @@ type PatientsView struct {
 	Only                   string // status that is selected for, or ""
 	OnlyText               string
 	Lines                  []PatientLine
-	Total, From, To        int
+	Total                  Total
+	From, To               int
 	PreviousLink, NextLink string
 	Everybody              int // patients whatever the search
 }

@@ -17,7 +17,7 @@ CREATE TABLE images (
     clinic           TEXT NOT NULL,
     patient_key      TEXT NOT NULL,
     report_id        TEXT NOT NULL,
-    analyse          SMALLINT NOT NULL,
+    "analyse"        SMALLINT NOT NULL,
     received_ms      BIGINT NOT NULL,
     status           TEXT NOT NULL,            -- pending, measured, ungradable, not-analysed, failed
     outcome_key      TEXT NOT NULL,            -- result.json or failure.json that gave the status, or ''

@@ -62,12 +62,23 @@ func Run(t *testing.T, open Open) {
 		"nights":                       testNights,
 		"patients by update":           testPatientsByUpdate,
 		"models":                       testModels,
+		"polling several processes":    testPolling,
+		"counting stops":               testCountTo,
+		"emptied":                      testClear,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, open)
 		})
 	}
+}
+
+// RunShared runs what a database that several processes share must do besides.
+func RunShared(t *testing.T, open Open) {
+	t.Run("one issues at a time", func(t *testing.T) {
+		t.Parallel()
+		testIssuing(t, open)
+	})
 }
 
 func hexOf(n int, digits int) string { return fmt.Sprintf("%0*x", digits, n) }
