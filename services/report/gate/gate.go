@@ -1,4 +1,5 @@
-package export
+// Package gate keeps workers of what a partner on the network is sent from trying while it is away.
+package gate
 
 import (
 	"context"
@@ -9,11 +10,12 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
-// gate is shut while an archive is away. It opens for one attempt after a pause that grows with each one that fails.
-type gate struct {
-	base, cap time.Duration
-	clock     func() time.Time
-	jitter    func() float64 // in [0,1)
+// Gate is shut while a partner is away. It opens for one attempt after a pause that grows with each one that fails: Base·2^(n-1), at most Cap,
+// give or take a quarter.
+type Gate struct {
+	Base, Cap time.Duration
+	Clock     func() time.Time
+	Jitter    func() float64 // in [0,1)
 
 	mu     sync.Mutex
 	fails  int
@@ -22,11 +24,11 @@ type gate struct {
 	reason error
 }
 
-// wait returns when it is worth trying, or with ctx's error.
-func (g *gate) wait(ctx context.Context) error {
+// Wait returns when it is worth trying, or with ctx's error.
+func (g *Gate) Wait(ctx context.Context) error {
 	for {
 		g.mu.Lock()
-		left := g.until.Sub(g.clock())
+		left := g.until.Sub(g.Clock())
 		g.mu.Unlock()
 		if left <= 0 {
 			return ctx.Err()
@@ -41,21 +43,21 @@ func (g *gate) wait(ctx context.Context) error {
 	}
 }
 
-// shut notes that the archive takes nothing, and why; first tells that it did before.
-func (g *gate) shut(reason error) (first bool) {
+// Shut notes that the partner takes nothing, and why; first tells that it did before.
+func (g *Gate) Shut(reason error) (first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.fails == 0 {
-		g.since = g.clock()
+		g.since = g.Clock()
 	}
 	g.fails++
-	pause := min(float64(g.base)*math.Pow(2, float64(g.fails-1)), float64(g.cap))
-	g.until, g.reason = g.clock().Add(time.Duration(pause*(0.75+g.jitter()/2))), reason
+	pause := min(float64(g.Base)*math.Pow(2, float64(g.fails-1)), float64(g.Cap))
+	g.until, g.reason = g.Clock().Add(time.Duration(pause*(0.75+g.Jitter()/2))), reason
 	return g.fails == 1
 }
 
-// open notes that the archive takes something; shut tells that it did not before.
-func (g *gate) open() (shut bool) {
+// Open notes that the partner takes something; shut tells that it did not before.
+func (g *Gate) Open() (shut bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	shut = g.fails > 0
@@ -63,8 +65,8 @@ func (g *gate) open() (shut bool) {
 	return shut
 }
 
-// state is why the archive takes nothing, with the cause on the network, and since when; "" if it does.
-func (g *gate) state() (code, sentence string, since time.Time) {
+// State is why the partner takes nothing, with the cause on the network, and since when; "" if it does.
+func (g *Gate) State() (code, sentence string, since time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.reason == nil {
