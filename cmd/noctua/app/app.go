@@ -41,7 +41,7 @@ type commandLine struct {
 	Submit     submitCommand     `cmd:"" help:"Upload DICOM files, ZIPs or folders to a running Noctua."`
 	Status     statusCommand     `cmd:"" help:"Show how many images are received, pending, done, duplicate, quarantined and failed."`
 	Quarantine quarantineCommand `cmd:"" help:"List, show, release and discard files that need a person."`
-	Export     exportCommand     `cmd:"" help:"Send results to archives (again): what failed, or what was made since a day."`
+	Export     exportCommand     `cmd:"" help:"Send results to archives and reports to receivers (again): what failed, or what was made since a day."`
 	Demo       demoCommand       `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
 	Predict    predictCommand    `cmd:"" help:"Segment pictures or DICOM files without servers."`
 	Evaluate   evaluateCommand   `cmd:"" help:"Compare models with labelled data sets."`

@@ -190,11 +190,11 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	exporting, err := c.exports(model.Manifest.Sha256)
+	exporting, err := c.outward(inv.logger, model.Manifest.Sha256)
 	if err != nil {
 		return err
 	}
-	b, err := c.open(inv, "noctua-report", exporting.Consumers()...)
+	b, err := c.open(inv, "noctua-report", exporting.consumers()...)
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	deps := report.Deps{Blob: objects, Queue: reportStream(b), Store: index, Authority: authority, TLS: certificates, Photo: b.photo, Logger: inv.logger.With("service", "report"), Clock: time.Now}
-	exports, err := newExports(b, exporting, &deps)
+	exports, err := exporting.services(b, &deps)
 	if err != nil {
 		return err
 	}

@@ -139,16 +139,16 @@ func (n notes) put(ctx context.Context, key string, doc record.Delivery, once bo
 	return n.blob.PutBytes(ctx, n.bucket(), key, raw, blob.PutOptions{ContentType: "application/json", IfNoneMatch: once})
 }
 
-// isStopped tells whether the receiver has said that it wants no more.
-func (n notes) isStopped(ctx context.Context) (bool, error) {
-	_, err := n.blob.Stat(ctx, n.bucket(), n.root()+stoppedName)
+// stoppedSince tells since when the receiver wants no more; zero: it does.
+func (n notes) stoppedSince(ctx context.Context) (time.Time, error) {
+	info, err := n.blob.Stat(ctx, n.bucket(), n.root()+stoppedName)
 	if fault.Is(err, fault.NotFound) {
-		return false, nil
+		return time.Time{}, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking whether %s wants reports: %w", n.receiver, err)
+		return time.Time{}, fmt.Errorf("looking whether %s wants reports: %w", n.receiver, err)
 	}
-	return true, nil
+	return info.LastModified, nil
 }
 
 // write notes an outcome in place of others. The new one is there before they go.

@@ -39,9 +39,10 @@ type destination struct {
 	counts  counts
 	changes int // of notes, so that a survey sees whether it was overtaken
 
-	// stopping guards stopped: not nil while the receiver wants no more; closed when it does again.
-	stopping sync.Mutex
-	stopped  chan struct{}
+	// stopping guards stopped, which is not nil while the receiver wants no more and closed when it does again, and since when that is.
+	stopping  sync.Mutex
+	stopped   chan struct{}
+	stoppedAt time.Time
 
 	// foreign are patients of clinics that the receiver gets nothing of, so that reconciliation reads them once.
 	foreign map[string]bool
@@ -203,7 +204,7 @@ func (d *destination) stop(ctx context.Context) error {
 	if err := d.put(ctx, d.root()+stoppedName, record.Delivery{State: record.DeliveryStopped}, false); err != nil {
 		return fmt.Errorf("noting that %s wants no more: %w", d.Name, err)
 	}
-	d.stopped = make(chan struct{})
+	d.stopped, d.stoppedAt = make(chan struct{}), d.clock()
 	return nil
 }
 

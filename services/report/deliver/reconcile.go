@@ -45,13 +45,13 @@ func (s *Service) begin(ctx context.Context, d *destination) error {
 	if !d.begun.IsZero() {
 		return nil
 	}
-	stopped, err := d.isStopped(ctx)
+	since, err := d.stoppedSince(ctx)
 	if err != nil {
 		return err
 	}
-	if stopped {
+	if !since.IsZero() {
 		d.stopping.Lock()
-		d.stopped = make(chan struct{})
+		d.stopped, d.stoppedAt = make(chan struct{}), since
 		d.stopping.Unlock()
 	}
 	d.begun, err = d.notes.begin(ctx)

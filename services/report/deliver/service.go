@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -137,9 +138,9 @@ func (s *Service) Status(ctx context.Context) ([]record.ExportStatus, error) {
 		d.noting.Unlock()
 		status.Code, status.Reason, status.DownSince = d.gate.State()
 		d.stopping.Lock()
-		if d.stopped != nil && status.Code == "" {
-			gone := judgeStatus(410)
-			status.Code, status.Reason = fault.CodeOf(gone), fault.SentenceOf(gone)
+		if d.stopped != nil {
+			gone := judgeStatus(http.StatusGone)
+			status.Code, status.Reason, status.DownSince = fault.CodeOf(gone), fault.SentenceOf(gone), d.stoppedAt
 		}
 		d.stopping.Unlock()
 		all = append(all, status)
