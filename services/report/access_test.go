@@ -56,6 +56,9 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 	k.reconcile()
 	k.quiet()
 	k.deps.Exports = &archives{}
+	for clinic := range all {
+		k.must(k.writeNight(t.Context(), clinicNight{clinic, k.night()}))
+	}
 	for _, file := range []string{"mask.png", "overlay.jpg"} {
 		for _, c := range all {
 			prefix, err := blob.ResultPrefix(c.pic.sop(), c.pic.sha(), testModel)
@@ -116,8 +119,9 @@ func table(c clinicData) map[string]asked {
 		"POST /api/quarantine/discard":                      {method: http.MethodPost, address: "/api/quarantine/discard", body: ids, own: true, changes: true},
 		"POST /api/uploads":                                 {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
 		"POST /api/exports":                                 {method: http.MethodPost, address: "/api/exports"},
-		"GET /api/audit/head":                               get("/api/audit/head", false, false),
-		"GET /fhir/metadata":                                get("/fhir/metadata", false, false), "GET /fhir/CodeSystem/noctua-measures": get("/fhir/CodeSystem/noctua-measures", false, false),
+		"GET /api/nights":                                   get("/api/nights", false, false), "GET /api/nights/{night}/{clinic}/{file}": get("/api/nights/2026-11-22/"+c.name+"/measures.csv", true, true),
+		"GET /api/audit/head": get("/api/audit/head", false, false),
+		"GET /fhir/metadata":  get("/fhir/metadata", false, false), "GET /fhir/CodeSystem/noctua-measures": get("/fhir/CodeSystem/noctua-measures", false, false),
 		"GET /fhir/.well-known/smart-configuration": get("/fhir/.well-known/smart-configuration", false, false),
 		"GET /fhir/DiagnosticReport":                get("/fhir/DiagnosticReport?_include=DiagnosticReport:patient&_include=DiagnosticReport:result", false, true),
 		"GET /fhir/DiagnosticReport/{id}":           get("/fhir/DiagnosticReport/"+c.report, true, true),

@@ -142,14 +142,7 @@ func (s *Service) signOut(w http.ResponseWriter, r *http.Request) error {
 }
 
 // night is when the night that is going on, or the last one, began.
-func (s *Service) night() time.Time {
-	at := s.deps.Clock().In(s.cfg.Location)
-	begin := time.Date(at.Year(), at.Month(), at.Day(), nightBegins, 0, 0, 0, s.cfg.Location)
-	if at.Before(begin) {
-		begin = begin.AddDate(0, 0, -1)
-	}
-	return begin
-}
+func (s *Service) night() time.Time { return nightOf(s.deps.Clock(), s.cfg.Location) }
 
 // liveLife is how long the numbers of the page are kept: every open page asks for them every two seconds, and counting lists the
 // inbox.

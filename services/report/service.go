@@ -230,6 +230,15 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		return s.issueLoop(ctx)
 	})
+	group.Go(func() error {
+		// Before the index is whole, a night could lack reports.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ready:
+		}
+		return s.nightLoop(ctx)
+	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

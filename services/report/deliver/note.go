@@ -82,8 +82,8 @@ func (v version) folder() string {
 
 func (v version) key() string { return v.folder() + reportName }
 
-// before orders versions of one patient as they were issued: those of a report by their number, those of several by the time that they were
-// written, which stores tell to the second at worst.
+// before tells whether a version of one patient was issued before another: of a report by the number, of several by the time that they were
+// written, which stores tell to the second. Within one, neither is before the other, and the stream's order holds.
 func (v version) before(o version) bool {
 	if v.report == o.report {
 		return v.number < o.number

@@ -108,8 +108,8 @@ func (d *destination) handle(ctx context.Context, delivery stream.Delivery) erro
 	if all[own].state != waiting && !s.again {
 		return nil
 	}
-	for _, v := range all[:own] {
-		if v.state == waiting && !v.at.Before(d.begun) {
+	for _, v := range all {
+		if v.before(all[own]) && v.state == waiting && !v.at.Before(d.begun) {
 			if err := d.deliver(ctx, v, s.clinic); err != nil {
 				return &stuck{err, v}
 			}
