@@ -47,7 +47,7 @@ func (c *exportCommand) Run(inv *invocation) error {
 		return err
 	}
 	for _, r := range answer.Requested {
-		if _, err := fmt.Fprintf(inv.out, "%s: %d will be sent; noctua status shows how far it is\n", r.Archive, r.Results); err != nil {
+		if _, err := fmt.Fprintf(inv.out, "%s: %d results will be sent; noctua status shows how far it is\n", r.Archive, r.Results); err != nil {
 			return err
 		}
 	}
