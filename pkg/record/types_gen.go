@@ -852,6 +852,17 @@ type Night struct {
 	Version int `json:"version"`
 }
 
+// Up to when the tables of nights are written: reports that were issued before
+// need not be looked at again. Lies in the reports bucket as
+// nights/looked-at.json; without it all are.
+type Nights struct {
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// RFC 3339, UTC.
+	Until time.Time `json:"until"`
+}
+
 // Something that a reader must know: stable code and a sentence.
 type Note struct {
 	// Stable code.

@@ -167,6 +167,7 @@ const (
 	ExportSchema     = "noctua.export.v1"
 	DeliverySchema   = "noctua.delivery.v1"
 	NightSchema      = "noctua.night.v1"
+	NightsSchema     = "noctua.nights.v1"
 )
 
 // String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"path"
@@ -64,7 +63,8 @@ func nightOf(at time.Time, zone *time.Location) time.Time {
 	return began
 }
 
-// nights is what the loop remembers between two looks; a restart begins with what is noted in the bucket.
+// nights is what the loop remembers between two looks; a restart begins with what is noted in the bucket. Without a note all reports are looked at
+// once more, which writes nothing twice.
 type nights struct {
 	cursor time.Time // reports that were updated before it have been looked at
 	noted  time.Time // cursor that is in the bucket
@@ -88,24 +88,18 @@ func (s *Service) nightLoop(ctx context.Context) error {
 	}
 }
 
-// lookedAt is the note on how far reports have been looked at. Without it all are, once more, which writes nothing twice.
-type lookedAt struct {
-	Until time.Time `json:"until"`
-}
-
 // writeNights looks at what was issued since the last time, and writes the tables of those nights that are over.
 func (s *Service) writeNights(ctx context.Context, n *nights) error {
 	if !n.begun {
-		raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Reports, nightsLookedAt, documentLimit)
-		var note lookedAt
+		note, err := readDocument[record.Nights](ctx, s.deps.Blob, s.deps.Blob.Buckets().Reports, nightsLookedAt, record.NightsSchema)
 		switch {
 		case fault.Is(err, fault.NotFound):
+			note = &record.Nights{}
+		case fault.Is(err, fault.Invalid):
+			s.deps.Logger.Warn("the note on nights cannot be read; all reports are looked at again", slog.String("key", nightsLookedAt))
+			note = &record.Nights{}
 		case err != nil:
-			return fmt.Errorf("reading %s: %w", nightsLookedAt, err)
-		default:
-			if err := json.Unmarshal(raw, &note); err != nil {
-				s.deps.Logger.Warn("the note on nights cannot be read; all reports are looked at again", slog.String("key", nightsLookedAt))
-			}
+			return err
 		}
 		n.cursor, n.noted, n.begun, n.open = note.Until, note.Until, true, map[clinicNight]bool{}
 	}
@@ -137,9 +131,9 @@ func (s *Service) writeNights(ctx context.Context, n *nights) error {
 	}
 	// Reports of the night that goes on are looked at again after a restart.
 	if failed == nil && n.cursor.After(current) && n.noted.Before(current) {
-		raw, err := json.Marshal(lookedAt{current.UTC()})
+		raw, err := record.Encode(record.NightsSchema, record.Nights{Schema: record.NightsSchema, Until: current.UTC()})
 		if err != nil {
-			return fmt.Errorf("noting how far nights are written: %w", err)
+			return err
 		}
 		if err := s.deps.Blob.PutBytes(ctx, s.deps.Blob.Buckets().Reports, nightsLookedAt, raw, blob.PutOptions{ContentType: "application/json"}); err != nil {
 			return fmt.Errorf("noting how far nights are written: %w", err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 )
@@ -135,6 +136,9 @@ func TestNights(t *testing.T) {
 	if got := k.nightTable("2026-11-23/north/measures/v1"); len(got) != 1+2 {
 		t.Errorf("%d lines", len(got))
 	}
+	again()
+	k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Reports, nightsLookedAt, []byte("{"), blob.PutOptions{})) // broken
+	k.look(&nights{})
 	again()
 	if log := k.logs.String(); strings.Contains(log, "FAMILY") {
 		t.Error("the log holds a patient's name")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,11 @@ func TestOrder(t *testing.T) {
 	}
 	if dead := w.dead(); len(dead) != 0 {
 		t.Errorf("dead letters: %v", dead)
+	}
+	for info, err := range w.List(t.Context(), w.Buckets().Reports, "") {
+		if err != nil || strings.Contains(info.Key, "Secret") || strings.Contains(info.Key, "1.2.826") {
+			t.Errorf("key %s, %v", info.Key, err)
+		}
 	}
 	if n := w.notes("ehr", "sent.json")[0]; n.Answer != "AA" || n.Clinic != "north" || n.ReportKey == "" {
 		t.Errorf("noted %+v", n)
