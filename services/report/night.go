@@ -224,14 +224,14 @@ func (s *Service) writeNight(ctx context.Context, night clinicNight) error {
 	if err != nil || len(reports) == 0 {
 		return err
 	}
-	sources := sha256.New()
+	var sources strings.Builder
 	var rows []measuretable.ReportRow
 	for _, r := range reports {
-		fmt.Fprintf(sources, "%s %d\n", r.ReportID, r.Version)
+		fmt.Fprintf(&sources, "%s %d\n", r.ReportID, r.Version)
 		rows = append(rows, measuretable.ReportRows(r)...)
 	}
 	doc := record.Night{Schema: record.NightSchema, Clinic: night.clinic, Night: night.date(), BeganAt: night.began.UTC(), EndedAt: night.began.AddDate(0, 0, 1).UTC(), Reports: len(reports),
-		Rows: len(rows), SourcesSha256: hex.EncodeToString(sources.Sum(nil)), CodeVersion: s.cfg.Version}
+		Rows: len(rows), SourcesSha256: hashOf([]byte(sources.String())), CodeVersion: s.cfg.Version}
 	newest, err := s.newestNight(ctx, night)
 	if err != nil {
 		return err

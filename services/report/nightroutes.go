@@ -94,6 +94,13 @@ func (s *Service) apiNight(w http.ResponseWriter, r *http.Request) error {
 	if v.version = versions[0].version; wanted > 0 {
 		v.version = wanted
 	}
+	about, err := readDocument[record.Night](r.Context(), s.deps.Blob, s.deps.Blob.Buckets().Reports, v.key(nightDocument), record.NightSchema)
+	if fault.Is(err, fault.NotFound) {
+		return nothing // a version that broke off
+	}
+	if err != nil {
+		return err
+	}
 	body, info, err := s.deps.Blob.Get(r.Context(), s.deps.Blob.Buckets().Reports, v.key(file))
 	if fault.Is(err, fault.NotFound) {
 		return nothing
@@ -102,7 +109,7 @@ func (s *Service) apiNight(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("reading the tables of a night: %w", err)
 	}
 	defer func() { _ = body.Close() }() // what was read is what counts
-	if err := s.audited(r, record.AuditEntity{Kind: record.EntityReportList, Clinic: v.clinic}); err != nil {
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityReportList, Clinic: v.clinic, Resource: v.key(file), Files: about.Reports}); err != nil {
 		return err
 	}
 	// A version never changes.
