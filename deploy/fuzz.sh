@@ -20,6 +20,8 @@ FuzzAssociation ./pkg/dimse
 FuzzCommand ./pkg/dimse
 FuzzClient ./pkg/dimse
 FuzzAnswer ./pkg/dicomweb
+FuzzWrite ./pkg/hl7
+FuzzAck ./pkg/hl7
 "
 failed=0
 while read -r name package; do

@@ -22,7 +22,8 @@ const (
 	TypeReportIssued   = "report.issued.v1"
 	TypeStudyExpected  = "study.expected.v1"
 
-	TypeExportRequested = "export.requested.v1"
+	TypeExportRequested   = "export.requested.v1"
+	TypeDeliveryRequested = "delivery.requested.v1"
 
 	TypeQuarantineDecided  = "quarantine.decided.v1"
 	TypeQuarantineReleased = "quarantine.released.v1"

@@ -5,6 +5,18 @@ package event
 import "encoding/json"
 import "time"
 
+// A version of a report should be sent to a receiver.
+type DeliveryRequested struct {
+	// Send it although it has been sent, or has failed. Absent: no.
+	Again bool `json:"again,omitempty,omitzero"`
+
+	// Name of the receiver in the configuration.
+	Receiver string `json:"receiver"`
+
+	// Key of report.json in the reports bucket.
+	ReportKey string `json:"report_key"`
+}
+
 // What every event is wrapped in. Holds no patient data.
 type Envelope struct {
 	// Clinic: first segment of the inbox key.

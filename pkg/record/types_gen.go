@@ -232,6 +232,44 @@ type Decision struct {
 	Schema string `json:"schema"`
 }
 
+// What became of sending a version of a report to a receiver (HL7 v2 or webhook),
+// since when reports are sent to it, or that it wants no more. Lies in the reports
+// bucket below deliveries/.
+type Delivery struct {
+	// What the receiver answered: code of the HL7 acknowledgement or HTTP status.
+	Answer string `json:"answer,omitempty,omitzero"`
+
+	// RFC 3339, UTC.
+	At time.Time `json:"at"`
+
+	// Attempts that count.
+	Attempts int `json:"attempts,omitempty,omitzero"`
+
+	// Clinic of the report.
+	Clinic string `json:"clinic,omitempty,omitzero"`
+
+	// Why it failed.
+	Code string `json:"code,omitempty,omitzero"`
+
+	// The same as a sentence.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Name of the receiver in the configuration.
+	Receiver string `json:"receiver"`
+
+	// Key of report.json in the reports bucket.
+	ReportKey string `json:"report_key,omitempty,omitzero"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// begun: versions from here on are sent to the receiver; stopped: the receiver
+	// has said that it wants no more; sent: it has acknowledged the version;
+	// superseded: it had a later version of the report before, so that this one is
+	// not sent any more; failed: it will not take the version.
+	State DeliveryState `json:"state"`
+}
+
 // Receipt for bytes that were there already.
 type Duplicate struct {
 	// Clinic: first segment of the inbox key.
@@ -331,26 +369,29 @@ type Export struct {
 }
 
 type ExportStatus struct {
-	// Name of the archive in the configuration.
+	// Name of the archive or receiver in the configuration.
 	Archive string `json:"archive"`
 
-	// Why the archive takes nothing at the moment. Absent: it does, as far as is
-	// known.
+	// Why it takes nothing at the moment. Absent: it does, as far as is known.
 	Code string `json:"code,omitempty,omitzero"`
 
 	// Since when; RFC 3339, UTC.
 	DownSince time.Time `json:"down_since,omitempty,omitzero"`
 
-	// Results that the archive did not take; noctua export sends them again.
+	// Those that it did not take; noctua export sends them again.
 	Failed int `json:"failed"`
 
-	// Results that wait to be sent.
+	// What a receiver of reports speaks. Absent: an archive, which gets the DICOM
+	// files of results.
+	Kind ReceiverKind `json:"kind,omitempty,omitzero"`
+
+	// Results, or versions of reports, that wait to be sent.
 	Pending int `json:"pending"`
 
 	// The same as a sentence.
 	Reason string `json:"reason,omitempty,omitzero"`
 
-	// Results whose files the archive has, ever.
+	// Those that it has taken, ever.
 	Sent int `json:"sent"`
 }
 
@@ -768,6 +809,58 @@ type ModelReference struct {
 
 	// Version.
 	Version string `json:"version"`
+}
+
+// A version of the tables of one clinic's night: what they are made of, and their
+// hashes. Lies beside them in the reports bucket, below nights/, and is written
+// last.
+type Night struct {
+	// RFC 3339, UTC.
+	BeganAt time.Time `json:"began_at"`
+
+	// Clinic of the reports.
+	Clinic string `json:"clinic"`
+
+	// Version of Noctua.
+	CodeVersion string `json:"code_version"`
+
+	// SHA-256 of measures.csv.
+	CsvSha256 string `json:"csv_sha256"`
+
+	// RFC 3339, UTC.
+	EndedAt time.Time `json:"ended_at"`
+
+	// Date on which the night began, yyyy-mm-dd, where Noctua runs.
+	Night string `json:"night"`
+
+	// SHA-256 of measures.parquet.
+	ParquetSha256 string `json:"parquet_sha256"`
+
+	// Reports that were first issued in the night.
+	Reports int `json:"reports"`
+
+	// Rows of each table.
+	Rows int `json:"rows"`
+
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// SHA-256 of the sorted ids and versions of the reports, a line each.
+	SourcesSha256 string `json:"sources_sha256"`
+
+	// From 1; a later one is there because a report of the night was amended.
+	Version int `json:"version"`
+}
+
+// Up to when the tables of nights are written: reports that were issued before
+// need not be looked at again. Lies in the reports bucket as
+// nights/looked-at.json; without it all are.
+type Nights struct {
+	// Kind and version of this document.
+	Schema string `json:"schema"`
+
+	// RFC 3339, UTC.
+	Until time.Time `json:"until"`
 }
 
 // Something that a reader must know: stable code and a sentence.
@@ -1505,7 +1598,7 @@ type Status struct {
 	// Time left at that rate; absent while unknown.
 	EtaSeconds *float64 `json:"eta_seconds,omitempty,omitzero"`
 
-	// Archives that results are sent to. Absent: none.
+	// Archives that results are sent to, and receivers of reports. Absent: none.
 	Exports []ExportStatus `json:"exports,omitempty,omitzero"`
 
 	// Accepted, but could not be analysed.

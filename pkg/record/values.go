@@ -97,6 +97,27 @@ const (
 	ExportFailed ExportState = "failed"
 )
 
+// DeliveryState is what became of sending a version of a report to a receiver.
+type DeliveryState string
+
+// States of a delivery.
+const (
+	DeliveryBegun      DeliveryState = "begun"   // of the receiver, not of a report: since when reports are sent to it
+	DeliveryStopped    DeliveryState = "stopped" // of the receiver: it wants no more
+	DeliverySent       DeliveryState = "sent"
+	DeliverySuperseded DeliveryState = "superseded" // the receiver had a later version before
+	DeliveryFailed     DeliveryState = "failed"
+)
+
+// ReceiverKind is what a receiver of reports speaks.
+type ReceiverKind string
+
+// Kinds of receivers.
+const (
+	ReceiverHL7     ReceiverKind = "hl7"
+	ReceiverWebhook ReceiverKind = "webhook"
+)
+
 // What the audit log tells apart.
 const (
 	AuditCreate  = "create"
@@ -145,6 +166,9 @@ const (
 	ManifestSchema    = "noctua.manifest.v1"
 	ExpectedSchema    = "noctua.expected.v1"
 	ExportSchema      = "noctua.export.v1"
+	DeliverySchema    = "noctua.delivery.v1"
+	NightSchema       = "noctua.night.v1"
+	NightsSchema      = "noctua.nights.v1"
 )
 
 // String says in words what is assigned, for people: "clinic north, eye R, patient ID P1, issuer HOSPITAL", or "" for nothing.
@@ -186,4 +210,12 @@ func in(r Region, m Measure, value *float64, absent *Note) Measure {
 		m.ErrorAbsentReason = &Note{Code: "error-not-known", Text: "No error is known of a part of the field."}
 	}
 	return m
+}
+
+// supersededCode marks images of which a later revision counts.
+const supersededCode = "superseded-revision"
+
+// Superseded tells whether a later revision of the image counts, so that its measures are not to be shown as the report's.
+func (i *ReportImage) Superseded() bool {
+	return slices.ContainsFunc(i.Notes, func(n Note) bool { return n.Code == supersededCode })
 }

@@ -59,6 +59,8 @@ type ConsumerSpec struct {
 	AckAll bool
 	// FromNow starts a new consumer at the present; others start with the oldest message there is. For what is found otherwise.
 	FromNow bool
+	// InOrder hands out one message at a time: none before the one ahead of it is settled, over retries, restarts and all workers.
+	InOrder bool
 }
 
 // ExportConsumer is the consumer of an archive that results are sent to: the results of clinics (none: of all), and what is asked for by
@@ -76,8 +78,25 @@ func ExportConsumer(name string, clinics []string) ConsumerSpec {
 	return spec
 }
 
-// exportPrefix is what names of consumers of archives begin with.
-const exportPrefix = "export-"
+// ReceiverConsumer is the consumer of a receiver of reports: the versions that are issued for clinics (none: for all), and what is asked for by
+// PublishTo(name), one after the other. It starts at the present, like ExportConsumer.
+func ReceiverConsumer(name string, clinics []string) ConsumerSpec {
+	if len(clinics) == 0 {
+		clinics = []string{"*"}
+	}
+	spec := ConsumerSpec{Name: receiverPrefix + name, Stream: StreamMain, FromNow: true, InOrder: true}
+	for _, clinic := range clinics {
+		spec.Subjects = append(spec.Subjects, event.Subject(event.TypeReportIssued, clinic))
+	}
+	spec.Subjects = append(spec.Subjects, event.Subject(event.TypeDeliveryRequested, "*")+"."+name)
+	return spec
+}
+
+// What names of consumers of archives, and of receivers of reports, begin with.
+const (
+	exportPrefix   = "export-"
+	receiverPrefix = "receiver-"
+)
 
 // Topology is everything that Noctua needs in JetStream, as data.
 type Topology struct {
@@ -168,6 +187,9 @@ func (c *Conn) restore(ctx context.Context) error {
 		}
 		if spec.AckAll {
 			cfg.AckPolicy = jetstream.AckAllPolicy
+		}
+		if spec.InOrder {
+			cfg.MaxAckPending = 1
 		}
 		if spec.FromNow {
 			cfg.DeliverPolicy = jetstream.DeliverNewPolicy

@@ -32,7 +32,6 @@ import (
 // a new version. Which nights there is something to do for comes from the index; what was done from the bucket, so that neither a restart nor
 // the loss of the index loses a set or doubles it.
 const (
-	nightsPrefix = "nights/"
 	manifestName = "manifest.json"
 	// bulkNote is the name in the index of the moment of update up to which everything is published.
 	bulkNote = "bulk-published"
@@ -58,16 +57,6 @@ type bulkSet struct {
 func (b bulkSet) name() string { return b.night.Format(time.DateOnly) }
 
 func (b bulkSet) prefix() string { return nightsPrefix + b.name() + "/fhir/" + b.clinic + "/" }
-
-// nightOf is when the night that a moment is in began.
-func (s *Service) nightOf(at time.Time) time.Time {
-	at = at.In(s.cfg.Location)
-	begin := time.Date(at.Year(), at.Month(), at.Day(), nightBegins, 0, 0, 0, s.cfg.Location)
-	if at.Before(begin) {
-		begin = begin.AddDate(0, 0, -1)
-	}
-	return begin
-}
 
 // publishLoop publishes nights that are over, until ctx ends.
 func (s *Service) publishLoop(ctx context.Context) error {
@@ -104,7 +93,7 @@ func (s *Service) Publish(ctx context.Context) error {
 			return err
 		}
 		for _, i := range issues {
-			set := bulkSet{night: s.nightOf(i.FirstIssuedAt), clinic: i.Clinic}
+			set := bulkSet{night: nightOf(i.FirstIssuedAt, s.cfg.Location), clinic: i.Clinic}
 			over, known := finished[set]
 			if !known {
 				if over, err = s.publishSet(ctx, set); err != nil {

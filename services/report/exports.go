@@ -1,6 +1,8 @@
 package report
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -12,13 +14,53 @@ import (
 // exportTimeout bounds asking for exports: listing 100,000 results and publishing as many requests takes some two minutes.
 const exportTimeout = 10 * time.Minute
 
-// apiExports answers POST /api/exports?archive=&since=&until=&again=: how many results each archive is to get. Without since, what failed
-// is meant; an until that is a date means the end of that day.
-func (s *Service) apiExports(w http.ResponseWriter, r *http.Request) error {
-	if s.deps.Exports == nil {
-		return fault.New(fault.NotFound, "archive-unknown", "no archive is configured that results are sent to; see --export-dicom")
+// partners are all that something is sent to.
+func (s *Service) partners() (all []exports) {
+	for _, p := range []exports{s.deps.Exports, s.deps.Deliveries} {
+		if p != nil {
+			all = append(all, p)
+		}
 	}
-	if err := s.everyClinic(r, "sending results to archives"); err != nil {
+	return all
+}
+
+// partnerStatus counts what was sent to archives and receivers.
+func (s *Service) partnerStatus(ctx context.Context) (all []record.ExportStatus, err error) {
+	for _, p := range s.partners() {
+		some, err := p.Status(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("counting what was sent to archives and receivers: %w", err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// request asks for what should be sent again, of archives and receivers. One that is named is one of either.
+func (s *Service) request(ctx context.Context, r export.Request) (all []export.Requested, err error) {
+	for _, p := range s.partners() {
+		some, err := p.Request(ctx, r)
+		if r.Archive != "" && fault.CodeOf(err) == "archive-unknown" {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	if len(all) == 0 {
+		return nil, fault.New(fault.NotFound, "archive-unknown", "there is no such archive or receiver; see --export-dicom, --hl7 and --webhook")
+	}
+	return all, nil
+}
+
+// apiExports answers POST /api/exports?archive=&since=&until=&again=: how many results each archive is to get, and how many versions of reports
+// each receiver. Without since, what failed is meant; an until that is a date means the end of that day.
+func (s *Service) apiExports(w http.ResponseWriter, r *http.Request) error {
+	if len(s.partners()) == 0 {
+		return fault.New(fault.NotFound, "archive-unknown", "no archive or receiver is configured that anything is sent to; see --export-dicom, --hl7 and --webhook")
+	}
+	if err := s.everyClinic(r, "sending to archives and receivers"); err != nil {
 		return err
 	}
 	q := r.URL.Query()
@@ -38,7 +80,7 @@ func (s *Service) apiExports(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Where the deadline cannot be set, the answer may not arrive; what was asked for until then is in the stream.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(exportTimeout))
-	requested, err := s.deps.Exports.Request(r.Context(), request)
+	requested, err := s.request(r.Context(), request)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,39 @@ func TestExportsAPI(t *testing.T) {
 	}
 }
 
+// TestDeliveriesBesideExports: archives and receivers are one list to those who ask, each by its name.
+func TestDeliveriesBesideExports(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	a, d := &archives{}, &archives{status: []record.ExportStatus{{Archive: "ehr", Kind: record.ReceiverHL7, Failed: 2}, {Archive: "hook", Kind: record.ReceiverWebhook, Pending: 1, Code: "receiver-gone", Reason: "It wants no more."}}}
+	k.deps.Exports, k.deps.Deliveries = a, d
+	if w := k.ask(http.MethodPost, "/api/exports", ""); w.Code != http.StatusOK || strings.Count(w.Body.String(), `"results":7`) != 2 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	a.fail = fault.New(fault.NotFound, "archive-unknown", "there is no such archive")
+	if w := k.ask(http.MethodPost, "/api/exports?archive=ehr", ""); w.Code != http.StatusOK || strings.Count(w.Body.String(), `"results":7`) != 1 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	d.fail = a.fail
+	if w := k.ask(http.MethodPost, "/api/exports?archive=nobody", ""); w.Code != http.StatusNotFound {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	a.fail, d.fail = nil, nil
+	p := picture{1, 1}
+	k.tell(k.accept(p), k.segment(p))
+	k.quiet()
+	k.move(time.Minute)
+	got := k.get("/", "Accept", "text/html").Body.String()
+	for _, want := range []string{"Reports did not reach a receiver", "reports were not taken by the HL7 receiver ehr", "report waits for the webhook hook, which takes nothing at the moment: It wants no more."} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page does not say %q:\n%s", want, got)
+		}
+	}
+	if w := k.get("/api/status"); !strings.Contains(w.Body.String(), `"kind":"hl7"`) {
+		t.Errorf("%s", w.Body)
+	}
+}
+
 func TestExportsInTheStatus(t *testing.T) {
 	t.Parallel()
 	k := newKit(t)

@@ -144,7 +144,7 @@ func (s *Service) signOut(w http.ResponseWriter, r *http.Request) error {
 }
 
 // night is when the night that is going on, or the last one, began.
-func (s *Service) night() time.Time { return s.nightOf(s.deps.Clock()) }
+func (s *Service) night() time.Time { return nightOf(s.deps.Clock(), s.cfg.Location) }
 
 // liveLife is how long the numbers of the page are kept: every open page asks for them every two seconds, and counting lists the
 // inbox.
@@ -231,14 +231,21 @@ func makeLive(t tally, at time.Time) web.LiveView {
 	return v
 }
 
-// unsent says what archives have not taken.
+// unsent says what archives and receivers have not taken.
 func unsent(exports []record.ExportStatus) (all []web.Attention) {
 	for _, e := range exports {
+		one, many, partner := "result", "results", "archive"
+		switch e.Kind {
+		case record.ReceiverHL7:
+			one, many, partner = "report", "reports", "HL7 receiver"
+		case record.ReceiverWebhook:
+			one, many, partner = "report", "reports", "webhook"
+		}
 		if e.Failed > 0 {
-			all = append(all, web.Attention{Count: e.Failed, Text: fmt.Sprintf("%s not taken by the archive %s; noctua export sends again what failed.", choose(e.Failed, "result was", "results were"), e.Archive)})
+			all = append(all, web.Attention{Count: e.Failed, Text: fmt.Sprintf("%s not taken by the %s %s; noctua export sends again what failed.", choose(e.Failed, one+" was", many+" were"), partner, e.Archive)})
 		}
 		if e.Code != "" && e.Pending > 0 {
-			all = append(all, web.Attention{Count: e.Pending, Text: fmt.Sprintf("%s for the archive %s, which takes nothing at the moment: %s.", choose(e.Pending, "result waits", "results wait"), e.Archive, strings.TrimSuffix(e.Reason, "."))})
+			all = append(all, web.Attention{Count: e.Pending, Text: fmt.Sprintf("%s for the %s %s, which takes nothing at the moment: %s.", choose(e.Pending, one+" waits", many+" wait"), partner, e.Archive, strings.TrimSuffix(e.Reason, "."))})
 		}
 	}
 	return all
@@ -263,9 +270,19 @@ func verdictOf(t tally) web.Verdict {
 			Detail: fmt.Sprintf("%d of %d pictures are in a report, %s.", t.Done, t.Received, patientsInWords(*t.Patients))}
 	}
 	if len(unsent(t.Exports)) > 0 {
-		return web.Verdict{Level: "attention", Headline: "Finished. Results did not reach an archive.", Detail: fmt.Sprintf("All %d pictures are dealt with: %d in a report, %s.", t.Received, t.Done, patientsInWords(*t.Patients))}
+		return web.Verdict{Level: "attention", Headline: "Finished. " + unreached(t.Exports), Detail: fmt.Sprintf("All %d pictures are dealt with: %d in a report, %s.", t.Received, t.Done, patientsInWords(*t.Patients))}
 	}
 	return web.Verdict{Level: "good", Headline: "The night went well", Detail: fmt.Sprintf("All %d pictures are dealt with: %d in a report, %s.", t.Received, t.Done, patientsInWords(*t.Patients))}
+}
+
+// unreached says what kind of partner did not get something: archives before receivers.
+func unreached(exports []record.ExportStatus) string {
+	for _, e := range exports {
+		if e.Kind == "" && (e.Failed > 0 || e.Code != "" && e.Pending > 0) {
+			return "Results did not reach an archive."
+		}
+	}
+	return "Reports did not reach a receiver."
 }
 
 func patientsInWords(n int) string { return fmt.Sprintf("%d %s", n, choose(n, "patient", "patients")) }

@@ -62,7 +62,7 @@ func (k *kit) rebuild(progress func(Rebuilding)) (Rebuilding, error) {
 }
 
 // night fills the index and the buckets with all kinds of documents.
-func (k *kit) night() {
+func (k *kit) reportNight() {
 	k.t.Helper()
 	for p := 1; p <= 3; p++ {
 		for n := 1; n <= 2; n++ {
@@ -86,7 +86,7 @@ func (k *kit) night() {
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, k *kit) {
-		k.night()
+		k.reportNight()
 		k.must(k.deps.Store.SetNote(t.Context(), "kept", "yes"))
 		want := k.contents()
 		documents := k.blob.keys(k.blob.Buckets().Reports)
@@ -124,7 +124,7 @@ func TestRebuild(t *testing.T) {
 func TestRebuildBreaksOff(t *testing.T) {
 	t.Parallel()
 	onEachDatabase(t, func(t *testing.T, k *kit) {
-		k.night()
+		k.reportNight()
 		want := k.contents()
 		away := fault.New(fault.Transient, "away", "the store is away, on purpose")
 		k.blob.fail = func(_, key string) error {

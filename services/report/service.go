@@ -21,6 +21,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/report/web"
@@ -49,13 +50,16 @@ type queue interface {
 	Lag(ctx context.Context, consumer string) (int, error)
 }
 
-// exports are what the service shows and asks of the archives that results are sent to.
+// exports are what the service shows and asks of the archives that results are sent to, and of the receivers of reports.
 type exports interface {
 	Status(ctx context.Context) ([]record.ExportStatus, error)
 	Request(ctx context.Context, r export.Request) ([]export.Requested, error)
 }
 
-var _ exports = (*export.Service)(nil)
+var (
+	_ exports = (*export.Service)(nil)
+	_ exports = (*deliver.Service)(nil)
+)
 
 // Consumer is the name of this service's durable consumer; SegmentConsumer is the one that it watches for the status.
 const (
@@ -80,10 +84,10 @@ type Deps struct {
 	TLS *tls.Config
 	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
 	DICOMWeb http.Handler
-	// Exports send results to archives; nil: there are none.
-	Exports exports
-	Logger  *slog.Logger
-	Clock   func() time.Time
+	// Exports send results to archives, Deliveries reports to receivers; nil: there are none.
+	Exports, Deliveries exports
+	Logger              *slog.Logger
+	Clock               func() time.Time
 }
 
 // Config of the service.
@@ -227,6 +231,15 @@ func (s *Service) Run(ctx context.Context) error {
 		return s.issueLoop(ctx)
 	})
 	group.Go(func() error { return s.publishLoop(ctx) })
+	group.Go(func() error {
+		// Before the index is whole, a night could lack reports.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ready:
+		}
+		return s.nightLoop(ctx)
+	})
 	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -43,13 +43,11 @@ func (s *Service) tally(ctx context.Context, clinics access.Clinics, since time.
 		// looking again.
 		t, err = s.countOnce(ctx, clinics, since)
 	}
-	if err != nil || s.deps.Exports == nil || !clinics.All() { // archives are the whole site's
+	if err != nil || !clinics.All() { // archives and receivers are the whole site's
 		return t, err
 	}
-	if t.Exports, err = s.deps.Exports.Status(ctx); err != nil {
-		return t, fmt.Errorf("counting what was sent to archives: %w", err)
-	}
-	return t, nil
+	t.Exports, err = s.partnerStatus(ctx)
+	return t, err
 }
 
 // countOnce reads upstream first: inbox, stream, index. What moves on meanwhile is seen twice rather than not at all: an object

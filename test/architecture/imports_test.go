@@ -38,7 +38,7 @@ var onlyImporter = map[string][]string{
 }
 
 // pure packages know no context, network or logger.
-var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/phantom", "pkg/raster", "pkg/measuretable"}
+var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/hl7", "pkg/phantom", "pkg/raster", "pkg/measuretable"}
 
 func TestImportRules(t *testing.T) {
 	t.Parallel()

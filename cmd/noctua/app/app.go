@@ -43,7 +43,7 @@ type commandLine struct {
 	Quarantine quarantineCommand `cmd:"" help:"List, show, release and discard files that need a person."`
 	Patient    patientCommand    `cmd:"" help:"Say that patients are one, or that a study is of another; undo it."`
 	Reprocess  reprocessCommand  `cmd:"" help:"Measure archived pictures by another model, beside the results that are there."`
-	Export     exportCommand     `cmd:"" help:"Send results to archives (again): what failed, or what was made since a day."`
+	Export     exportCommand     `cmd:"" help:"Send results to archives and reports to receivers (again): what failed, or what was made since a day."`
 	Demo       demoCommand       `cmd:"" help:"Drop a night of synthetic patients into a running Noctua."`
 	Predict    predictCommand    `cmd:"" help:"Segment pictures or DICOM files without servers."`
 	Evaluate   evaluateCommand   `cmd:"" help:"Compare models with labelled data sets."`

@@ -19,7 +19,6 @@ import (
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/ingest"
 	"github.com/noctua-screening/noctua/services/report"
-	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
 	"github.com/noctua-screening/noctua/services/segment"
 )
@@ -86,7 +85,7 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 
 	// Looked at before anything is started; the model's hash comes with the engine.
-	exporting, err := c.exports("")
+	exporting, err := c.outward(inv.logger, "")
 	if err != nil {
 		return err
 	}
@@ -113,13 +112,13 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	defer func() { err = errors.Join(err, servers.Close()) }()
 
 	b, err := openBackbone(inv.ctx, stream.Config{InProcess: servers.Queue, Name: "noctua"},
-		blob.Config{Endpoint: servers.Endpoint, AccessKey: keys.S3AccessKey, SecretKey: keys.S3SecretKey, Region: embedded.Region}, inv.logger, exporting.Consumers()...)
+		blob.Config{Endpoint: servers.Endpoint, AccessKey: keys.S3AccessKey, SecretKey: keys.S3SecretKey, Region: embedded.Region}, inv.logger, exporting.consumers()...)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	modelSHA := engine.Model().Manifest.Sha256
-	exporting.ModelSHA256 = modelSHA
+	exporting.archives.ModelSHA256 = modelSHA
 	cfg := c.reportFlags.config(c.manifestFlags)
 	cfg.SMART = smartOf(inv.ctx, inv.logger, jwts)
 	index, db, err := databaseFlags{Database: filepath.Join(c.Data, indexFile)}.openIndex(inv.ctx, store.Config{ModelSHA: modelSHA, Timing: cfg.StoreTiming()})
@@ -173,7 +172,7 @@ func (c *runCommand) start(inv *invocation, model chosenModel, keys secrets) (*s
 }
 
 // services builds the three services and the watchers of the drop folder and of others.
-func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, deps report.Deps, cfg report.Config, exporting export.Config, keys secrets) ([]lifecycle.Component, error) {
+func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor, watched []ingest.FolderConfig, engine *segment.Engine, deps report.Deps, cfg report.Config, exporting outward, keys secrets) ([]lifecycle.Component, error) {
 	services, err := newIngest(b, c.ingestFlags, listener, stow, keys.SiteSecret, engine.Model().Manifest.Sha256)
 	if err != nil {
 		return nil, err
@@ -205,7 +204,7 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 		}
 		return waiting, err
 	}
-	exports, err := newExports(b, exporting, &deps)
+	exports, err := exporting.services(b, &deps)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +269,7 @@ Stop with Ctrl-C; the next start on %s carries on.
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,
-		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(web, c.Data)+c.exportFlags.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
+		c.watchFlags.announcement(), c.dicomFlags.announcement()+c.stowAnnouncement(web, c.Data)+c.exportFlags.announcement()+c.deliverFlags.announcement(), os.Args[0], c.Data, os.Args[0], c.Data, c.Data)
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}

@@ -192,11 +192,11 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 	if err != nil {
 		return err
 	}
-	exporting, err := c.exports(model.Manifest.Sha256)
+	exporting, err := c.outward(inv.logger, model.Manifest.Sha256)
 	if err != nil {
 		return err
 	}
-	b, err := c.open(inv, "noctua-report", exporting.Consumers()...)
+	b, err := c.open(inv, "noctua-report", exporting.consumers()...)
 	if err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	deps.PatientKey = patientKeys(siteSecret)
-	exports, err := newExports(b, exporting, &deps)
+	exports, err := exporting.services(b, &deps)
 	if err != nil {
 		return err
 	}

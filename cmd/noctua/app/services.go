@@ -113,13 +113,14 @@ func newSegment(b *backbone, engine *segment.Engine, judgement segment.AnalyserC
 
 // reportFlags configure the report service, embedded or not.
 type reportFlags struct {
-	Listen      string `help:"Address of the page, the API and FHIR." default:"127.0.0.1:8420" env:"NOCTUA_LISTEN"`
-	Insecure    bool   `help:"Allow listening beyond this machine without TLS." env:"NOCTUA_INSECURE"`
-	tlsFlags    `embed:""`
-	oidcFlags   `embed:""`
-	PublicURL   string `name:"public-url" help:"How readers reach the page, for absolute links." env:"NOCTUA_PUBLIC_URL" placeholder:"URL"`
-	exportFlags `embed:""`
-	QuietPeriod time.Duration `help:"A report with nothing pending is final after this long without a change, where no manifest says what its study has." default:"30s" env:"NOCTUA_QUIET_PERIOD"`
+	Listen       string `help:"Address of the page, the API and FHIR." default:"127.0.0.1:8420" env:"NOCTUA_LISTEN"`
+	Insecure     bool   `help:"Allow listening beyond this machine without TLS." env:"NOCTUA_INSECURE"`
+	tlsFlags     `embed:""`
+	oidcFlags    `embed:""`
+	PublicURL    string `name:"public-url" help:"How readers reach the page, for absolute links." env:"NOCTUA_PUBLIC_URL" placeholder:"URL"`
+	exportFlags  `embed:""`
+	deliverFlags `embed:""`
+	QuietPeriod  time.Duration `help:"A report with nothing pending is final after this long without a change, where no manifest says what its study has." default:"30s" env:"NOCTUA_QUIET_PERIOD"`
 }
 
 func (f reportFlags) config(manifests manifestFlags) report.Config {

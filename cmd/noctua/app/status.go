@@ -48,7 +48,11 @@ func (c *statusCommand) Run(inv *invocation) error {
 		return err
 	}
 	for _, e := range s.Exports {
-		line := fmt.Sprintf("archive      %s: %d sent, %d pending, %d failed", e.Archive, e.Sent, e.Pending, e.Failed)
+		what := "archive"
+		if e.Kind != "" {
+			what = string(e.Kind)
+		}
+		line := fmt.Sprintf("%-12s %s: %d sent, %d pending, %d failed", what, e.Archive, e.Sent, e.Pending, e.Failed)
 		if e.Code != "" {
 			line += fmt.Sprintf("; away since %s: %s [%s]", e.DownSince.Local().Format(time.DateTime), e.Reason, e.Code)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/report/gate"
 )
 
 // maxFileBytes bounds a file that is sent: a SEG of 100 megapixels has 12.5 MB.
@@ -27,7 +28,7 @@ type destination struct {
 	notes
 	cfg    Config
 	sender sender
-	gate   *gate
+	gate   *gate.Gate
 	logger *slog.Logger
 
 	// noting serialises what changes notes and their numbers.
@@ -109,7 +110,7 @@ func (d *destination) handle(ctx context.Context, delivery stream.Delivery) erro
 		err = fault.Wrap(fault.Transient, codeOf(err), errors.Unwrap(err), "%s", fault.SentenceOf(err))
 	}
 	if fault.Is(err, fault.Transient) {
-		if d.gate.shut(err) {
+		if d.gate.Shut(err) {
 			d.logger.Warn("the archive takes nothing; trying again", "code", fault.CodeOf(err), "error", err)
 		}
 		return err
@@ -154,7 +155,7 @@ func codeOf(err error) string {
 
 // reached notes that the archive answers.
 func (d *destination) reached() {
-	if d.gate.open() {
+	if d.gate.Open() {
 		d.logger.Info("the archive takes results again")
 	}
 }
@@ -238,7 +239,7 @@ func (d *destination) result(ctx context.Context, key string) (*record.Result, e
 func (d *destination) worker(conn *stream.Conn) stream.Worker {
 	limit := d.cfg.SendTimeout + time.Minute // with reading and noting
 	return stream.Worker{
-		Conn: conn, Consumer: stream.ExportConsumer(d.Name, nil).Name, Concurrency: 1, Before: d.gate.wait, Handler: d.handle, OnPoison: d.giveUp,
+		Conn: conn, Consumer: stream.ExportConsumer(d.Name, nil).Name, Concurrency: 1, Before: d.gate.Wait, Handler: d.handle, OnPoison: d.giveUp,
 		MaxAttempts: d.cfg.MaxAttempts, OutagePatience: d.cfg.Patience, RetryBase: d.cfg.RetryBase, RetryCap: d.cfg.RetryCap,
 		StallAfter: limit, HandlerTimeLimit: limit, Logger: d.logger, Clock: d.clock,
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/report/gate"
 )
 
 // storage is what the service uses of pkg/blob.
@@ -72,7 +73,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		}
 		s.destinations = append(s.destinations, &destination{
 			Archive: a, notes: notes{deps.Blob, a.Name, deps.Clock}, cfg: cfg, sender: sender, logger: deps.Logger.With("archive", a.Name),
-			gate: &gate{base: cfg.RetryBase, cap: cfg.RetryCap, clock: deps.Clock, jitter: rand.Float64},
+			gate: &gate.Gate{Base: cfg.RetryBase, Cap: cfg.RetryCap, Clock: deps.Clock, Jitter: rand.Float64},
 		})
 	}
 	return s, nil
@@ -126,7 +127,7 @@ func (s *Service) Status(ctx context.Context) ([]record.ExportStatus, error) {
 		d.noting.Lock()
 		status := record.ExportStatus{Archive: d.Name, Pending: lag.Pending + lag.AckPending, Sent: d.counts.sent, Failed: d.counts.failed}
 		d.noting.Unlock()
-		status.Code, status.Reason, status.DownSince = d.gate.state()
+		status.Code, status.Reason, status.DownSince = d.gate.State()
 		all = append(all, status)
 	}
 	return all, nil

@@ -104,39 +104,3 @@ func TestSurvey(t *testing.T) {
 		}
 	}
 }
-
-// TestGate: the pauses grow up to their limit, and an answer ends them.
-func TestGate(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	g := &gate{base: 2 * time.Second, cap: 5 * time.Minute, clock: func() time.Time { return now }, jitter: func() float64 { return 0.5 }}
-	if err := g.wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	away := fault.New(fault.Transient, "archive-unreachable", "away")
-	for i, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} {
-		if first := g.shut(away); first != (i == 0) || g.until.Sub(now) != want {
-			t.Errorf("pause %d is %v, want %v; first %v", i+1, g.until.Sub(now), want, first)
-		}
-	}
-	for range 5000 {
-		g.shut(away)
-	}
-	if g.until.Sub(now) != 5*time.Minute {
-		t.Errorf("the longest pause is %v", g.until.Sub(now))
-	}
-	if code, reason, since := g.state(); code != "archive-unreachable" || reason != "away" || !since.Equal(now) {
-		t.Errorf("%s %s %v", code, reason, since)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := g.wait(ctx); !fault.Interrupted(err) {
-		t.Errorf("waiting ends with %v", err)
-	}
-	if !g.open() || g.open() {
-		t.Error("it opens once")
-	}
-	if code, _, since := g.state(); code != "" || !since.IsZero() || g.wait(t.Context()) != nil {
-		t.Errorf("open: %s %v", code, since)
-	}
-}
