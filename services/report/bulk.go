@@ -33,8 +33,6 @@ import (
 // the loss of the index loses a set or doubles it.
 const (
 	manifestName = "manifest.json"
-	// bulkNote is the name in the index of the moment of update up to which everything is published.
-	bulkNote = "bulk-published"
 	// bulkBatch versions of reports are looked at in a query.
 	bulkBatch = 500
 	// bulkEvery is the pause between looks at what there is to publish.
@@ -116,12 +114,12 @@ func (s *Service) Publish(ctx context.Context) error {
 	if last.Equal(done) {
 		return nil
 	}
-	return s.deps.Store.SetNote(ctx, bulkNote, strconv.FormatInt(last.UnixMilli(), 10))
+	return s.deps.Store.SetNote(ctx, store.NotePublished, strconv.FormatInt(last.UnixMilli(), 10))
 }
 
 // published is the moment of update up to which everything is published; zero if that is not known.
 func (s *Service) published(ctx context.Context) (time.Time, error) {
-	text, err := s.deps.Store.Note(ctx, bulkNote)
+	text, err := s.deps.Store.Note(ctx, store.NotePublished)
 	if err != nil || text == "" {
 		return time.Time{}, err
 	}

@@ -32,6 +32,7 @@ var onlyImporter = map[string][]string{
 	"github.com/yalue/onnxruntime_go":       {"pkg/unet"},
 	"github.com/suyashkumar/dicom":          {"pkg/dicom"},
 	"modernc.org/sqlite":                    {"cmd/noctua/app"},
+	"github.com/jackc/pgx":                  {"cmd/noctua/app"},
 	"github.com/parquet-go/parquet-go":      {"pkg/measuretable"},
 	"github.com/santhosh-tekuri/jsonschema": {"schemas"},
 	module + "cmd/":                         {"cmd"},

@@ -131,7 +131,7 @@ func fill(ctx context.Context, address string, s site, progress func(done int, t
 		return err
 	}
 	// What the server does by itself in time.
-	if _, err := conn.Exec(ctx, `VACUUM ANALYZE`); err != nil {
+	if _, err := conn.Exec(ctx, `VACUUM ANALYSE`); err != nil {
 		return err
 	}
 	_, err = conn.Exec(ctx, `INSERT INTO settings (name, value) VALUES ('complete', 'yes'), ('model', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, modelSHA)

@@ -74,7 +74,7 @@ func openIndex(ctx context.Context, address string) (*index, error) {
 
 // explain tells how the database answers a statement.
 func (x *index) explain(ctx context.Context, s statement) (string, error) {
-	rows, err := x.db.QueryContext(ctx, `EXPLAIN (ANALYZE, BUFFERS) `+s.text, s.args...)
+	rows, err := x.db.QueryContext(ctx, `EXPLAIN (ANALYSE, BUFFERS) `+s.text, s.args...)
 	if err != nil {
 		return "", fmt.Errorf("explaining: %w", err)
 	}

@@ -121,15 +121,18 @@ func (s *SQL) SetComplete(ctx context.Context) error {
 // Clear empties the projection, so that it can be made anew: what was noted stays.
 func (s *SQL) Clear(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error {
-		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies"} {
+		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies", "patient_links"} {
 			if _, err := tx.exec(s.dialect.empty + table); err != nil {
 				return err
 			}
 		}
-		_, err := tx.exec(`DELETE FROM settings WHERE name = ?`, completeSetting)
+		_, err := tx.exec(`DELETE FROM settings WHERE name IN (?, ?)`, completeSetting, "note "+NotePublished)
 		return err
 	})
 }
+
+// NotePublished is the name of the moment of update up to which nights are published; it means nothing in an index that is made anew.
+const NotePublished = "bulk-published"
 
 // Note returns what was noted under a name; "" if nothing was.
 func (s *SQL) Note(ctx context.Context, name string) (string, error) {

@@ -7,7 +7,7 @@ DECLARE c RECORD;
 BEGIN
     FOR c IN SELECT table_name, column_name FROM information_schema.columns
         WHERE table_schema = CURRENT_SCHEMA() AND data_type = 'text' AND table_name IN
-            ('settings', 'images', 'outcomes', 'rejected', 'rulings', 'duplicates', 'expectations', 'expected', 'reports', 'patients', 'studies')
+            ('settings', 'images', 'outcomes', 'rejected', 'rulings', 'duplicates', 'expectations', 'expected', 'reports', 'patients', 'studies', 'patient_links')
     LOOP
         EXECUTE FORMAT('ALTER TABLE %I ALTER COLUMN %I TYPE TEXT COLLATE "C"', c.table_name, c.column_name);
     END LOOP;
