@@ -392,6 +392,7 @@ func TestProgressKeepsAMessage(t *testing.T) {
 	w.Concurrency = 2 // somebody would be free to take it
 	w.StallAfter = testAckWait
 	start(t, w)
+	eventually(t, "the message is handled", func() bool { return got.count() > 0 }) // before that the stream may count none
 	settled(t, conn)
 	if attempts := fmt.Sprint(got.all()); attempts != "[1]" {
 		t.Errorf("attempts %s", attempts)

@@ -49,6 +49,7 @@ func callerOf(who asker) string {
 		return "address " + who.agent.Address
 	case access.ViaSession:
 		return "session " + who.agent.Session
+	case access.ViaToken, access.ViaJWT:
 	}
 	return string(who.Via) + " " + who.Name
 }

@@ -308,7 +308,7 @@ type nightVersion struct {
 }
 
 func (v nightVersion) key(file string) string {
-	return path.Join(nightsPrefix, v.night, v.clinic, "measures", "v"+strconv.Itoa(v.version), file)
+	return path.Join(nightsPrefix, v.night, "measures", v.clinic, "v"+strconv.Itoa(v.version), file)
 }
 
 // nightVersions are the whole versions below a prefix, of each night and clinic the newest, in the order of keys.

@@ -2,10 +2,8 @@
 
 -- +goose Up
 ALTER TABLE reports ADD COLUMN fhir_status TEXT NOT NULL DEFAULT ''; -- registered or partial, where it is not status
-CREATE INDEX patients_updated ON patients (updated_ms);
 CREATE INDEX reports_first ON reports (version, issued_ms);
 
 -- +goose Down
 DROP INDEX reports_first;
-DROP INDEX patients_updated;
 ALTER TABLE reports DROP COLUMN fhir_status;
