@@ -142,6 +142,7 @@ func needsPerson(r *record.Report) (list []record.ReportTask) {
 			list = append(list, record.ReportTask{Code: taskUngradable, Laterality: e.Laterality, Text: fmt.Sprintf("Photograph the %s eye again: %s.", name, ungradableBecause(r, e.Laterality))})
 		case record.ImageFailed:
 			list = append(list, record.ReportTask{Code: taskFailed, Laterality: e.Laterality, Text: fmt.Sprintf("The pictures of the %s eye could not be analysed; send them again, or photograph the eye again.", name)})
+		case record.ImagePending, record.ImageMeasured, record.ImageNotAnalysed: // nothing to do
 		}
 	}
 	if n := len(r.Rejected); n > 0 {

@@ -8,14 +8,10 @@ import (
 
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/vessel"
-	"github.com/noctua-screening/noctua/services/report/store"
 )
 
-// maxVisits are the earlier visits that a series goes back: those that store.Earlier returns.
-const maxVisits = store.MaxEarlier
-
 // series follows the measures of each eye over the visits, for measures whose error is known. earlier are the newest versions of the reports
-// on the visits before, the latest first. It is pure.
+// on the visits before, the latest first: those that store.Earlier returns. It is pure.
 func series(r *record.Report, earlier []*record.Report) (out []record.ReportSeries) {
 	if r.StudyDate == "" || len(earlier) == 0 {
 		return nil

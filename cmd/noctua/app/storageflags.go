@@ -23,9 +23,7 @@ type storageFlags struct {
 // storage finds the buckets.
 func (f storageFlags) storage(data string) (blob.Config, error) {
 	if f.S3Endpoint != "" {
-		external := externalFlags{storeFlags: storeFlags{S3Endpoint: f.S3Endpoint, S3Region: f.S3Region, S3AccessKey: f.S3AccessKey, S3SecretKey: f.S3SecretKey,
-			S3SecretKeyFile: f.S3SecretKeyFile, BucketPrefix: f.BucketPrefix}}
-		return external.objects()
+		return externalFlags{storeFlags: storeFlags(f)}.objects()
 	}
 	var e endpoint
 	var s secrets

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -70,7 +71,7 @@ const (
 // get reads a page; it waits and tries again where Noctua is busy, restarting or out of reach.
 func (p poller) get(address string) (bundle, error) {
 	for {
-		request, err := http.NewRequest(http.MethodGet, address, nil)
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
 		if err != nil {
 			return bundle{}, err
 		}
