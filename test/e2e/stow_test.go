@@ -107,23 +107,36 @@ func TestArchiveUploads(t *testing.T) {
 	}
 }
 
-// refusedEverywhere asks every address that the report service serves, as its source lists them.
+// refusedEverywhere asks every address of the report service that is not for uploading, as its source and its CapabilityStatement list them.
 func refusedEverywhere(t *testing.T, n *noctua, token string) {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join(shared.Root(t), "services", "report", "http.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes := regexp.MustCompile(`\{"(GET|POST) (/[^"]*)", (true|false), `).FindAllStringSubmatch(string(source), -1)
-	if len(routes) < 30 {
-		t.Fatalf("only %d routes", len(routes))
-	}
-	for _, r := range routes {
-		if r[3] == "true" {
-			continue // it is everybody's
+	var addresses [][2]string
+	for _, r := range regexp.MustCompile(`\{"(GET|POST) (/[^"]*)", ([a-zA-Z.]+|""), `).FindAllStringSubmatch(string(source), -1) {
+		if r[3] != `""` && r[3] != "anyone" && r[3] != "access.Upload" {
+			addresses = append(addresses, [2]string{r[1], regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(strings.Replace(r[2], "{$}", "", 1), "1")})
 		}
-		path := regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(strings.Replace(r[2], "{$}", "", 1), "1")
-		request, err := http.NewRequest(r[1], n.web+path, nil)
+	}
+	own := len(addresses)
+	var statement struct {
+		Rest []struct {
+			Resource []struct {
+				Type string `json:"type"`
+			} `json:"resource"`
+		} `json:"rest"`
+	}
+	getJSON(t, n.web, n.token, "/fhir/metadata", &statement)
+	for _, r := range statement.Rest[0].Resource {
+		addresses = append(addresses, [2]string{http.MethodGet, "/fhir/" + r.Type}, [2]string{http.MethodGet, "/fhir/" + r.Type + "/1"}, [2]string{http.MethodPost, "/fhir/" + r.Type + "/_search"})
+	}
+	if own < 20 || len(addresses) < own+20 {
+		t.Fatalf("only %d and %d addresses", own, len(addresses)-own)
+	}
+	for _, a := range addresses {
+		request, err := http.NewRequest(a[0], n.web+a[1], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,8 +146,8 @@ func refusedEverywhere(t *testing.T, n *noctua, token string) {
 			t.Fatal(err)
 		}
 		_ = answer.Body.Close()
-		if answer.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s %s is answered with %d", r[1], path, answer.StatusCode)
+		if answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%s %s is answered with %d", a[0], a[1], answer.StatusCode)
 		}
 	}
 }

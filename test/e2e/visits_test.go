@@ -110,7 +110,7 @@ func TestVisits(t *testing.T) {
 	if bundle.Total != 2 {
 		t.Errorf("FHIR has %d changes on the last day", bundle.Total)
 	}
-	versions := len(n.files("reports"))
+	versions := n.versions()
 	n.stop()
 
 	// Without index and stream the same reports stand, and no other is issued.
@@ -130,7 +130,7 @@ func TestVisits(t *testing.T) {
 	if same, _ := said("2026-11-25", func(map[string]string) bool { return true }); fmt.Sprint(same) != fmt.Sprint(last) {
 		t.Errorf("after the index was wiped the report says %v", same)
 	}
-	if now := len(n.files("reports")); now != versions {
+	if now := n.versions(); now != versions {
 		t.Errorf("%d versions of reports became %d", versions, now)
 	}
 	for _, secret := range []string{"VISITOR", "Child^Eleventh"} {
@@ -139,6 +139,17 @@ func TestVisits(t *testing.T) {
 		}
 	}
 	n.stop()
+}
+
+// versions counts the versions of reports; what else lies in their bucket, such as tables of nights, may grow.
+func (n *noctua) versions() (count int) {
+	n.t.Helper()
+	for _, file := range n.files("reports") {
+		if strings.HasPrefix(file, "patients/") {
+			count++
+		}
+	}
+	return count
 }
 
 func readPicture(t *testing.T, file string) image.Image {
