@@ -27,7 +27,6 @@ func broken(where, how string) error {
 // Faults: Invalid audit-broken where an entry was changed, is missing, or is none; those of the store; what each returns.
 func Check(ctx context.Context, store bucket, name string, known []Head, each func(record.Audit) error) (Head, error) {
 	var head Head
-	begun := 0
 	for info, err := range store.List(ctx, name, "") {
 		if err != nil {
 			return head, fmt.Errorf("listing the audit log: %w", err)
@@ -39,9 +38,6 @@ func Check(ctx context.Context, store bucket, name string, known []Head, each fu
 		raw, err := store.GetBytes(ctx, name, info.Key, maxObjectBytes)
 		if err != nil {
 			return head, fmt.Errorf("reading the audit log: %w", err)
-		}
-		if begun == 0 {
-			begun = first
 		}
 		for i, line := range bytes.Split(raw, []byte("\n")) {
 			entry, err := record.Decode[record.Audit](record.AuditSchema, line)

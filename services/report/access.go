@@ -103,18 +103,21 @@ func (s *Service) sessionAgent(r *http.Request, p access.Principal, secret strin
 func (s *Service) admit(w http.ResponseWriter, req *http.Request, r route) (*http.Request, func()) {
 	nothing := func() {}
 	who, known, err := s.recognise(req)
-	switch {
-	case err != nil:
-		s.fail(w, req, err)
-		return nil, nothing
-	case !known && !r.open():
-		s.denied(req, who, r.pattern, "token-missing")
-		s.refuse(w, req)
-		return nil, nothing
-	}
+	// Before anything is answered, so that guessing at tokens is limited, too.
 	leave, limited := s.limits.enter(who, s.deps.Clock())
 	if limited != nil {
 		s.fail(w, req, limited)
+		return nil, nothing
+	}
+	switch {
+	case err != nil:
+		leave()
+		s.fail(w, req, err)
+		return nil, nothing
+	case !known && !r.open():
+		leave()
+		s.denied(req, who, r.pattern, "token-missing")
+		s.refuse(w, req)
 		return nil, nothing
 	}
 	if r.scope != "" && r.scope != anyone {
@@ -149,7 +152,7 @@ func (s *Service) forbidden(r *http.Request, code, text string) error {
 	return &httpError{http.StatusForbidden, code, text}
 }
 
-// read records that who asks is about to see what entity names. What cannot be recorded must not be shown.
+// audited records that who asks is about to see what entity names. What cannot be recorded must not be shown.
 func (s *Service) audited(r *http.Request, entity record.AuditEntity) error {
 	return s.auditedAs(r, record.AuditRead, entity)
 }

@@ -543,6 +543,13 @@ func TestLimits(t *testing.T) {
 	if a, b, c := ask(busy), ask(busy), ask(busy); a != http.StatusOK || b != http.StatusOK || c != http.StatusTooManyRequests {
 		t.Errorf("a second later: %d, %d, %d", a, b, c)
 	}
+	var guesses []int
+	for range 6 {
+		guesses = append(guesses, ask("a guess"))
+	}
+	if guesses[4] != http.StatusUnauthorized || guesses[5] != http.StatusTooManyRequests {
+		t.Errorf("guessing at tokens: %v", guesses)
+	}
 	k.move(time.Minute)
 	held := make(chan struct{})
 	var started, done sync.WaitGroup

@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"net/http"
-	"os/user"
 	"text/tabwriter"
 	"time"
 
@@ -50,12 +49,9 @@ func (f whyFlags) patient(id string, issuer *string) map[string]any {
 }
 
 func (f whyFlags) decide(inv *invocation, action string, body map[string]any) error {
-	if f.By == "" {
-		self, err := user.Current()
-		if err != nil {
-			return usageError{fmt.Errorf("the user of this machine is unknown; say with --by who decides: %w", err)}
-		}
-		f.By = self.Username
+	var err error
+	if f.By, err = whoDecides(f.By); err != nil {
+		return err
 	}
 	noctua, err := f.connect()
 	if err != nil {

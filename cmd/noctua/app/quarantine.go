@@ -157,14 +157,23 @@ type rulingFlags struct {
 // maxRulingsPerAsk files are decided about in one request, so that it ends well within its time limit.
 const maxRulingsPerAsk = 50
 
+// whoDecides is by, or else the user of this machine.
+func whoDecides(by string) (string, error) {
+	if by != "" {
+		return by, nil
+	}
+	self, err := user.Current()
+	if err != nil {
+		return "", usageError{fmt.Errorf("the user of this machine is unknown; say with --by who decides: %w", err)}
+	}
+	return self.Username, nil
+}
+
 // rule sends a decision about every file and prints what came of it.
 func (f rulingFlags) rule(inv *invocation, action string, correction *record.Correction) error {
-	if f.By == "" {
-		self, err := user.Current()
-		if err != nil {
-			return usageError{fmt.Errorf("the user of this machine is unknown; say with --by who decides: %w", err)}
-		}
-		f.By = self.Username
+	var err error
+	if f.By, err = whoDecides(f.By); err != nil {
+		return err
 	}
 	noctua, err := f.connect()
 	if err != nil {
