@@ -259,14 +259,15 @@ func TestAskingForOlderOnes(t *testing.T) {
 	w.issueAt(study{3, 1}, 1, "south")
 	w.issue(study{4, 1}, 1)
 	w.settled(s, "ehr", 1, 0)
-	for again, want := range map[bool]int{false: 1, true: 2} {
-		if got, err := s.Request(t.Context(), export.Request{Archive: "ehr", Since: time.Unix(1, 0), Again: again}); err != nil || got[0].Results != want {
-			t.Errorf("again %v: %v, %v; want %d", again, got, err, want)
+	for _, asked := range []struct {
+		again bool
+		want  int
+	}{{false, 1}, {true, 2}} { // in this order: what the first has sent, only again sends once more
+		r := export.Request{Archive: "ehr", Since: time.Unix(1, 0), Again: asked.again}
+		if got, err := s.Request(t.Context(), r); err != nil || got[0].Results != asked.want {
+			t.Errorf("again %v: %v, %v; want %d", asked.again, got, err, asked.want)
 		}
 		w.settled(s, "ehr", 2, 0)
-		if !again {
-			continue
-		}
 	}
 	for _, got := range e.ids(true) {
 		if got != id(study{4, 1}, 1) && got != id(study{1, 1}, 3) {
