@@ -290,7 +290,7 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 			s.failFHIR(w, status, code, text, nil)
 		}
 	case !strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(r.Header.Get("Accept"), "text/html"):
-		s.showError(w, status, text)
+		s.showError(w, r, status, text)
 	default:
 		s.writeJSON(w, status, "application/json", map[string]any{"error": map[string]string{"code": code, "message": text}})
 	}

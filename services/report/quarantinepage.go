@@ -44,7 +44,7 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 	}
 	history := found.History()
 	view := web.QuarantinedView{
-		Shell: s.shell("Quarantine", web.Quarantine), Line: quarantinedLine(found), StateText: stateTexts[found.State], Study: found.Document.StudyUID, Problems: problems,
+		Shell: s.shell(r, "Quarantine", web.Quarantine), Line: quarantinedLine(found), StateText: stateTexts[found.State], Study: found.Document.StudyUID, Problems: problems,
 		MayDecide: found.State == quarantine.Open || found.State == quarantine.Discarded, Discarded: found.State == quarantine.Discarded,
 	}
 	view.Photo = "/api" + view.Line.Link + "/photo.jpg"

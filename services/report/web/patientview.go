@@ -1,64 +1,15 @@
 package web
 
 import (
-	"fmt"
-	"strconv"
 	"time"
 )
 
 // Shell is what every page has.
-type Shell struct {
-	Title    string
-	Active   string // name of the page in the navigation
-	SignedIn bool
-	Software string // version of Noctua
-}
-
 // Verdict says in a line how the night goes.
-type Verdict struct {
-	Level    string // good, busy, attention, idle, unknown
-	Headline string
-	Detail   string
-}
-
 // Segment is a part of the bar of the night, in percent.
-type Segment struct {
-	Class    string
-	Label    string
-	Count    int
-	X, Width float64
-}
-
 // Attention is something that needs a person.
-type Attention struct {
-	Count    int
-	Text     string
-	Link     string
-	LinkText string
-}
-
 // LiveView is the part of the first page that changes.
-type LiveView struct {
-	Verdict                                           Verdict
-	Known                                             bool
-	Received, Done, Pending                           int
-	Duplicate, Quarantined, Failed                    int
-	Ungradable, NotAnalysed, Reports, PatientsCovered int
-	Segments                                          []Segment
-	PercentDone                                       int
-	Rate, Left                                        string
-	Attention                                         []Attention
-	AsOf                                              time.Time
-}
-
 // TonightView is the first page.
-type TonightView struct {
-	Shell
-	Since  time.Time
-	Live   LiveView
-	Recent []PatientLine
-}
-
 // Value is a measure as people read it.
 type Value struct {
 	Name, Display, Definition, Source string
@@ -72,50 +23,10 @@ type Value struct {
 }
 
 // EyeSummary is an eye at a glance.
-type EyeSummary struct {
-	Values []Value
-	State  string // said where there are no values
-	Images int
-}
-
 // PatientLine is a patient in a list.
-type PatientLine struct {
-	Link, Name, ID, Issuer, Clinic string
-	BirthDate, Sex                 string
-	StudyDate                      string
-	Status, StatusText             string
-	UpdatedAt                      time.Time
-	Right, Left                    EyeSummary
-	Remarks                        []string
-}
-
 // Total is a number that was counted up to a bound.
-type Total struct {
-	N    int
-	More bool // than N
-}
-
 // String says it to people.
-func (t Total) String() string {
-	if t.More {
-		return fmt.Sprintf("more than %d", t.N)
-	}
-	return strconv.Itoa(t.N)
-}
-
 // PatientsView is the list of patients.
-type PatientsView struct {
-	Shell
-	Search                 string
-	Only                   string // status that is selected for, or ""
-	OnlyText               string
-	Lines                  []PatientLine
-	Total                  Total
-	From, To               int
-	PreviousLink, NextLink string
-	Everybody              int // patients whatever the search
-}
-
 // ImageView is a photograph with what was found on it.
 type ImageView struct {
 	Photo, PhotoFull, Mask, MaskFull, OverlayFull string
@@ -159,8 +70,6 @@ type Quality struct {
 }
 
 // Fact is a name and its value.
-type Fact struct{ Name, Value string }
-
 // EyeView is a column of the patient page.
 type EyeView struct {
 	Code, Name string
@@ -168,14 +77,7 @@ type EyeView struct {
 }
 
 // Choice is a study or a version that can be chosen.
-type Choice struct {
-	Text, Link string
-	Chosen     bool
-}
-
 // Problem is a file of the study in quarantine.
-type Problem struct{ Code, Reason string }
-
 // Missing is a picture that was announced and is not here as announced.
 type Missing struct {
 	Problem
@@ -223,97 +125,12 @@ type PatientView struct {
 }
 
 // QuarantineLine is a file in quarantine.
-type QuarantineLine struct {
-	ID, Link             string
-	Reason, Action, Code string
-	File, Member, Clinic string
-	Patient              string
-	ReceivedAt           time.Time
-	Size                 string
-	Chosen               bool // in a form that is shown again
-}
-
 // Group is a reason and how often it occurs on the page.
-type Group struct {
-	Code  string
-	Count int
-}
-
 // QuarantineView is the list of files in quarantine.
-type QuarantineView struct {
-	Shell
-	Lines                  []QuarantineLine
-	Groups                 []Group
-	Problems               []string // why decisions were refused
-	Entered                RulingForm
-	AskClinic              bool // some came without one
-	Total, From, To        int
-	PreviousLink, NextLink string
-}
-
 // RulingForm is what was entered into a form that is shown again, and what is wrong with it: a sentence by field.
-type RulingForm struct {
-	Laterality, PatientID, Issuer, Clinic string
-	By, Reason                            string
-	Wrong                                 map[string]string
-}
-
 // Field is a line of text to enter.
-type Field struct {
-	ID, Name, Label, Hint string // ID is the page's, Name the form's
-	Value, Wrong          string
-	Max                   int // characters
-	Required              bool
-	Autocomplete          string
-}
-
 // Text makes a line of text of the form for the template "field". An optional field is left empty by most.
-func (f RulingForm) Text(prefix, name, label, hint string) Field {
-	field := Field{ID: prefix + name, Name: name, Label: label, Hint: hint, Wrong: f.Wrong[name], Max: 64, Autocomplete: "off"}
-	switch name {
-	case "by":
-		field.Value, field.Max, field.Required, field.Autocomplete = f.By, 100, true, "name"
-	case "reason":
-		field.Value, field.Max, field.Required = f.Reason, 1000, true
-	case "patient_id":
-		field.Value = f.PatientID
-	case "issuer":
-		field.Value = f.Issuer
-	case "clinic":
-		field.Value = f.Clinic
-	}
-	return field
-}
-
 // RulingLine is what was decided about a file, and what became of it.
-type RulingLine struct {
-	At                                time.Time
-	What, By, Why, Correction, Result string
-}
-
 // QuarantinedView is a file in quarantine.
-type QuarantinedView struct {
-	Shell
-	Line                      QuarantineLine
-	StateText                 string // "" while it needs a person
-	BirthDate, Study, Photo   string
-	MayDecide, Discarded      bool
-	AskLaterality, AskPatient bool
-	AskClinic                 bool
-	Release, Discard          RulingForm
-	History                   []RulingLine
-	Problems                  []string // why a decision was refused
-}
-
 // SignInView asks for the token.
-type SignInView struct {
-	Shell
-	Problem string
-}
-
 // FailedView says what went wrong.
-type FailedView struct {
-	Shell
-	Status int
-	Text   string
-}

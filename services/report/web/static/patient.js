@@ -1,38 +1,4 @@
 "use strict";
-// Live numbers: the part of the page that changes is fetched again; after a lost connection it is simply right again.
-(function live() {
-  const part = document.querySelector("[data-live]");
-  if (!part) return;
-  const everyMs = 2000;
-  async function refresh() {
-    try {
-      if (!document.hidden) {
-        const answer = await fetch(part.dataset.live, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-        if (answer.status === 401) { location.reload(); return; }
-        if (!answer.ok) throw new Error("status " + answer.status);
-        const text = await answer.text();
-        if (text !== part.dataset.last) { part.innerHTML = text; part.dataset.last = text; }
-      }
-    } catch (e) {
-      const lost = document.getElementById("lost");
-      if (lost) lost.hidden = false;
-      part.dataset.last = "";
-    }
-    setTimeout(refresh, everyMs);
-  }
-  setTimeout(refresh, everyMs);
-})();
-
-// One box chooses all files of a list.
-(function chooseAll() {
-  const all = document.querySelector("[data-choose-all]");
-  if (!all) return;
-  const boxes = [...document.querySelectorAll('input[name="id"]')];
-  all.parentElement.hidden = false;
-  all.addEventListener("change", () => boxes.forEach((box) => { box.checked = all.checked; }));
-  for (const box of boxes) box.addEventListener("change", () => { all.checked = boxes.every((b) => b.checked); });
-})();
-
 // Vessel masks over photographs: white becomes the chosen colour, everything else transparent.
 (function overlays() {
   const stages = [...document.querySelectorAll("[data-stage]")];
