@@ -39,31 +39,51 @@ func (s *Service) fhirMetadata(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// loaded is a version of a report as resources.
+// loaded is a version of a report as resources. It is shared between requests: nothing of it is changed.
 type loaded struct {
 	found store.Report
 	doc   *record.Report
-	raw   []byte // report.json
+	sum   [sha256.Size]byte // of report.json
 	set   fhir.Set
 }
 
 // provenance is where it comes from.
 func (l loaded) provenance() fhir.Provenance {
-	sum := sha256.Sum256(l.raw)
-	return fhir.ConvertProvenance(l.set, l.doc, hex.EncodeToString(sum[:]), l.found.UpdatedAt)
+	return fhir.ConvertProvenance(l.set, l.doc, hex.EncodeToString(l.sum[:]), l.found.UpdatedAt)
 }
 
-// load reads a version of a report as resources.
+// maxConverted versions of reports are kept as resources: some hundred kilobytes each, and what a handful of pollers takes within a minute.
+const maxConverted = 64
+
+// converted is a version of a report as resources, and what it was made of.
+type converted struct {
+	doc *record.Report
+	set fhir.Set
+}
+
+type convertedKey struct {
+	sum     [sha256.Size]byte // of report.json
+	updated int64             // milliseconds
+	base    string
+}
+
+// load reads a version of a report as resources. What is new is asked for by every poller within seconds: it is read and converted once.
 func (s *Service) load(r *http.Request, found store.Report) (loaded, error) {
 	raw, err := s.rawDocument(r.Context(), found)
 	if err != nil {
 		return loaded{}, err
 	}
-	doc, err := record.Decode[record.Report](record.ReportSchema, raw)
-	if err != nil {
-		return loaded{}, err
+	key := convertedKey{sum: sha256.Sum256(raw), updated: found.UpdatedAt.UnixMilli(), base: s.baseURL(r)}
+	c, ok := s.converted.Get(key)
+	if !ok {
+		doc, err := record.Decode[record.Report](record.ReportSchema, raw)
+		if err != nil {
+			return loaded{}, err
+		}
+		c = &converted{doc: doc, set: fhir.Convert(doc, found.UpdatedAt, key.base)}
+		s.converted.Add(key, c)
 	}
-	return loaded{found: found, doc: doc, raw: raw, set: fhir.Convert(doc, found.UpdatedAt, s.baseURL(r))}, nil
+	return loaded{found: found, doc: c.doc, sum: key.sum, set: c.set}, nil
 }
 
 func notThere(resource string) error {

@@ -419,3 +419,27 @@ func TestTermsAreDefined(t *testing.T) {
 		t.Errorf("only %d codes were looked at", checked)
 	}
 }
+
+// TestConvertedReportsAreOfTheirAddress: what is kept between requests is shared by those alone who see the service at the same address, and
+// no longer than the report is the same.
+func TestConvertedReportsAreOfTheirAddress(t *testing.T) {
+	t.Parallel()
+	k := seeded(t)
+	r := k.report(picture{3, 1})
+	ask := func(host string) string {
+		t.Helper()
+		return k.get("http://" + host + "/fhir/DiagnosticReport/" + r.ReportID).Body.String()
+	}
+	one, other := ask("one.example"), ask("other.example")
+	if !strings.Contains(one, "http://one.example/") || strings.Contains(other, "one.example") || strings.ReplaceAll(one, "one.example", "other.example") != other {
+		t.Errorf("one address has\n%s\nthe other\n%s", one, other)
+	}
+	if again := ask("one.example"); again != one {
+		t.Errorf("asked again it is\n%s", again)
+	}
+	k.tell(k.segment(picture{3, 2}))
+	k.settle()
+	if now := ask("one.example"); !strings.Contains(now, `"versionId":"2"`) {
+		t.Errorf("after an amendment it is still\n%s", now)
+	}
+}

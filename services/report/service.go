@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/noctua-screening/noctua/pkg/audit"
@@ -176,9 +177,11 @@ type Service struct {
 	sessions *sessions
 	audit    *audit.Log
 	pictures *pictures
-	limits   *limits
-	denials  *denials
-	live     live
+	// converted are versions of reports as resources, the last that were asked for.
+	converted *lru.Cache[convertedKey, *converted]
+	limits    *limits
+	denials   *denials
+	live      live
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
 	wake chan struct{}
@@ -202,8 +205,12 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the page templates: %w", err)
 	}
+	kept, err := lru.New[convertedKey, *converted](maxConverted)
+	if err != nil {
+		return nil, fmt.Errorf("making room for converted reports: %w", err)
+	}
 	return &Service{
-		deps: deps, cfg: cfg, pages: pages,
+		deps: deps, cfg: cfg, pages: pages, converted: kept,
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -97,11 +99,7 @@ func (p poller) get(address string) (bundle, error) {
 }
 
 // write writes a file whole or not at all, and on disk when it returns.
-func write(path string, value any) error {
-	raw, err := json.MarshalIndent(value, "", " ")
-	if err != nil {
-		return err
-	}
+func write(path string, raw []byte) error {
 	f, err := os.Create(path + ".part")
 	if err != nil {
 		return err
@@ -144,20 +142,24 @@ func (p poller) poll() (taken int, err error) {
 			}
 		}
 		for _, r := range matches {
-			all := []json.RawMessage{included["DiagnosticReport/"+r.ID]}
+			all := [][]byte{included["DiagnosticReport/"+r.ID]}
 			for _, wanted := range append([]reference{r.Subject}, r.Result...) {
 				if raw, ok := included[wanted.Reference]; ok {
 					all = append(all, raw)
 				}
 			}
-			if err := write(filepath.Join(p.out, r.ID+"-v"+r.Meta.VersionID+".json"), all); err != nil {
+			if err := write(filepath.Join(p.out, r.ID+"-v"+r.Meta.VersionID+".json"), slices.Concat([]byte("["), bytes.Join(all, []byte(",\n")), []byte("]\n"))); err != nil {
 				return taken, err
 			}
 			at.After = r.Meta.LastUpdated
 			taken++
 		}
 		if len(matches) > 0 { // what is before it is on disk
-			if err := write(filepath.Join(p.out, "state.json"), at); err != nil {
+			raw, err := json.Marshal(at)
+			if err != nil {
+				return taken, err
+			}
+			if err := write(filepath.Join(p.out, "state.json"), raw); err != nil {
 				return taken, err
 			}
 		}
