@@ -76,13 +76,13 @@ onnx_runtime() {
     say "ONNX Runtime is in $cache"
 }
 
-# OHIF's loader of segmentations, with the versions and checksums of its lock file; about 95 MB and 20 s, and only where that changed.
-viewer() {
-    dir=$(dirname "$0")/../test/ohif
+# What tests have from npm, with the versions and checksums of its lock file, and only where that changed.
+npm_tool() { # folder below test/, what it is
+    dir=$(dirname "$0")/../test/$1
     cmp -s "$dir/package-lock.json" "$dir/node_modules/installed-lock.json" && return
-    command -v npm >/dev/null 2>&1 || { say "npm is missing, so that the test with OHIF's loader will not run: apt-get install npm"; return; }
-    say "fetching OHIF's loader (npm)"
-    (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund) || { say "OHIF's loader could not be fetched, so that its test will not run"; return; }
+    command -v npm >/dev/null 2>&1 || { say "npm is missing, so that tests with $2 will not run: apt-get install npm"; return; }
+    say "fetching $2 (npm)"
+    (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund) || { say "$2 could not be fetched, so that its tests will not run"; return; }
     cp "$dir/package-lock.json" "$dir/node_modules/installed-lock.json"
 }
 
@@ -90,4 +90,7 @@ command -v go >/dev/null 2>&1 || die "Go is missing: install Go 1.26 or newer"
 command -v gcc >/dev/null 2>&1 || die "gcc is missing: apt-get install gcc libc6-dev"
 debian_packages
 onnx_runtime
-if [ "${1:-}" = test ]; then viewer; fi
+if [ "${1:-}" = test ]; then
+    npm_tool ohif "OHIF's loader of segmentations, about 95 MB"
+    npm_tool axe "axe-core, which judges pages"
+fi
