@@ -122,6 +122,37 @@ func TestPatientsAreJoinedAndParted(t *testing.T) {
 	}
 }
 
+// TestJoinedToOneWhoIsJoined: where A became B and B becomes C, A's reports are C's as well, in new versions, until B is B again.
+func TestJoinedToOneWhoIsJoined(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	k.deps.PatientKey = func(_, _, id string) string { return shaOf("patient", strings.TrimPrefix(id, "P")) }
+	for n := 1; n <= 3; n++ {
+		k.visitOf(picture{n, 1}, fmt.Sprintf("202%d-01-01", n), .1)
+	}
+	k.quiet()
+	whose := func(version, patient int) {
+		t.Helper()
+		if r := k.report(picture{1, 1}); r.Version != version || r.Patient.Key != shaOf("patient", patient) {
+			t.Fatalf("version %d of %s; want %d of P%d", r.Version, r.Patient.ID, version, patient)
+		}
+	}
+	for n := 1; n <= 2; n++ { // P1 becomes P2, then P2 becomes P3
+		if code, body := k.decide("merge", fmt.Sprintf(`{"patient": %s, "into": %s, "by": "Nurse", "reason": "One person."}`, ref(n), ref(n+1))); code != http.StatusOK {
+			t.Fatalf("%d %s", code, body)
+		}
+		k.quiet()
+		whose(n+1, n+1)
+	}
+	k.rebuilt()
+	if code, body := k.decide("undo", fmt.Sprintf(`{"patient": %s, "undoes": 1, "by": "Nurse", "reason": "Another person."}`, ref(2))); code != http.StatusOK {
+		t.Fatalf("%d %s", code, body)
+	}
+	k.quiet()
+	whose(4, 2)
+	k.rebuilt()
+}
+
 // rebuilt makes the index again from the buckets, and wants it equal.
 func (k *kit) rebuilt() {
 	k.t.Helper()
