@@ -21,6 +21,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/reportpdf"
 	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -176,6 +177,8 @@ type Service struct {
 	sessions *sessions
 	audit    *audit.Log
 	pictures *pictures
+	// pdfWriter reads the fonts when it is asked first: many processes never need them.
+	pdfWriter func() (*reportpdf.Writer, error)
 	limits   *limits
 	denials  *denials
 	live     live

@@ -204,12 +204,13 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 		}
 		return waiting, err
 	}
-	exports, err := exporting.services(b, &deps)
+	// The report service knows who sends, and makes what is sent; it is there before anything runs.
+	var reports *report.Service
+	exports, err := exporting.services(b, &deps, func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return reports.PDF(ctx, r, key) })
 	if err != nil {
 		return nil, err
 	}
-	reports, err := report.New(deps, cfg)
-	if err != nil {
+	if reports, err = report.New(deps, cfg); err != nil {
 		return nil, err
 	}
 	services = append(services, exports...)

@@ -225,12 +225,13 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	deps.PatientKey = patientKeys(siteSecret)
-	exports, err := exporting.services(b, &deps)
+	// The report service knows who sends, and makes what is sent; it is there before anything runs.
+	var service *report.Service
+	exports, err := exporting.services(b, &deps, func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return service.PDF(ctx, r, key) })
 	if err != nil {
 		return err
 	}
-	service, err := report.New(deps, cfg)
-	if err != nil {
+	if service, err = report.New(deps, cfg); err != nil {
 		return err
 	}
 	if err := ready(inv, "report", started); err != nil {
