@@ -1,7 +1,9 @@
 package reportpdf
 
 import (
+	"bytes"
 	"fmt"
+	"image/jpeg"
 	"math"
 	"strings"
 
@@ -100,7 +102,7 @@ func (s *sheet) eyes() block {
 		head, state, remarks []pdf.Text
 		draw                 func(x, y float64) error
 	}
-	const captionHigh, headHigh = 10.0, 17.0
+	const headHigh = 17.0
 	var columns []column
 	remarksHigh := 0.0
 	for _, side := range sides {
@@ -116,7 +118,7 @@ func (s *sheet) eyes() block {
 		c.draw = func(x, y float64) error { return s.pictures(side, img, x, y) }
 		columns = append(columns, c)
 	}
-	return block{height: headHigh + captionHigh + remarksHigh, stretches: true, draw: func(y float64) error {
+	return block{height: headHigh + remarksHigh, stretches: true, draw: func(y float64) error {
 		for n, c := range columns {
 			x := margin + float64(n)*(columnWide+gutter)
 			s.page.Text(c.head[0], x, y, columnWide, pdf.Left)
@@ -125,34 +127,78 @@ func (s *sheet) eyes() block {
 			if err := c.draw(x, y+headHigh); err != nil {
 				return err
 			}
-			s.stack(c.remarks, x, y+headHigh+s.pictureHigh+captionHigh, columnWide)
+			s.stack(c.remarks, x, y+headHigh+s.frame.total(), columnWide)
 		}
 		return nil
 	}}
 }
 
-// pictures draws the photograph and the vessels of an eye beside each other, with what they are below.
+// Room about a picture, in points.
+const (
+	captionHigh = 10.0
+	pictureGap  = 5.0
+)
+
+// frame is how the two pictures of an eye lie.
+type frame struct {
+	stacked    bool // below each other, else side by side
+	wide, high float64
+}
+
+// total is the height of both with what stands below them.
+func (f frame) total() float64 {
+	if f.stacked {
+		return 2 * (f.high + captionHigh)
+	}
+	return f.high + captionHigh
+}
+
+// frameFor lays the pictures so that they are as large as may be in a height.
+func (s *sheet) frameFor(free float64) frame {
+	tallest := 0.0 // height over width
+	for _, eye := range s.Eyes {
+		for _, raw := range [][]byte{eye.Photo, eye.Overlay} {
+			if head, err := jpeg.DecodeConfig(bytes.NewReader(raw)); err == nil && head.Width > 0 { // one that is none is found when it is drawn
+				tallest = max(tallest, float64(head.Height)/float64(head.Width))
+			}
+		}
+	}
+	beside := frame{wide: (columnWide - pictureGap) / 2}
+	if tallest == 0 { // there is none: room for the words in its place
+		beside.high = leastPicture
+		return beside
+	}
+	beside.high = min(free-captionHigh, beside.wide*tallest)
+	below := frame{stacked: true, wide: columnWide, high: min(free/2-captionHigh, columnWide*tallest)}
+	const worth = 1.1 // of the change: side by side is easier to compare
+	if below.high > worth*beside.high {
+		return below
+	}
+	return beside
+}
+
+// pictures draws the photograph and the vessels of an eye, with what they are below.
 func (s *sheet) pictures(side record.Laterality, img *record.ReportImage, x, y float64) error {
-	const gap = 5.0
-	wide := (columnWide - gap) / 2
 	given := s.Eyes[side]
 	for n, p := range []struct {
 		jpeg             []byte
 		caption, missing string
 	}{{given.Photo, "Photograph", photoMissing(img)}, {given.Overlay, "Vessels found, on the photograph", overlayMissing(img)}} {
-		left := x + float64(n)*(wide+gap)
-		caption := p.caption
-		if p.jpeg != nil {
-			s.page.Rectangle(left, y, wide, s.pictureHigh, pdf.Colour{0, 0, 0})
-			if err := s.page.Picture(p.jpeg, left, y, wide, s.pictureHigh); err != nil {
-				return err
-			}
-		} else {
-			s.page.Rectangle(left, y, wide, s.pictureHigh, paleGrey)
-			text := s.page.Set(p.missing, pdf.Style{Size: 8, Grey: softGrey}, wide-12, 4)
-			s.page.Text(text, left+6, y+(s.pictureHigh-text.Height())/2, wide-12, pdf.Centre)
+		left, top := x+float64(n)*(s.frame.wide+pictureGap), y
+		if s.frame.stacked {
+			left, top = x, y+float64(n)*(s.frame.high+captionHigh)
 		}
-		s.page.Text(s.page.Set(caption, pdf.Style{Size: 6.8, Grey: softGrey}, wide, 1), left, y+s.pictureHigh+0.5, wide, pdf.Left)
+		if p.jpeg == nil {
+			s.page.Rectangle(left, top, s.frame.wide, s.frame.high, paleGrey)
+			text := s.page.Set(p.missing, pdf.Style{Size: 8, Grey: softGrey}, s.frame.wide-12, 4)
+			s.page.Text(text, left+6, top+(s.frame.high-text.Height())/2, s.frame.wide-12, pdf.Centre)
+			continue
+		}
+		s.page.Rectangle(left, top, s.frame.wide, s.frame.high, pdf.Colour{0, 0, 0})
+		if err := s.page.Picture(p.jpeg, left, top, s.frame.wide, s.frame.high); err != nil {
+			return err
+		}
+		s.page.Text(s.page.Set(p.caption, pdf.Style{Size: 6.8, Grey: softGrey}, s.frame.wide, 1), left, top+s.frame.high+0.5, s.frame.wide, pdf.Left)
 	}
 	return nil
 }

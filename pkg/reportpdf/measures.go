@@ -19,7 +19,7 @@ var shownMeasures = []struct {
 	name, display string
 	scaled        bool
 }{
-	{vessel.AreaDensity, "", false}, {vessel.LengthDensity, "", false}, {vessel.FractalDimension, "Fractal dimension (box counting)", false},
+	{vessel.AreaDensity, "", false}, {vessel.LengthDensity, "", false}, {vessel.FractalDimension, "Fractal dimension (boxes)", false},
 	{vessel.WidthMean, "", false}, {vessel.WidthMicrometres, "", true}, {vessel.Tortuosity, "", false}, {vessel.BranchingAngle, "", false},
 	{vessel.BranchPointCount, "", false}, {vessel.LengthPerMillimetre, "", true}, {vessel.WidthP90, "", false},
 }
@@ -158,12 +158,16 @@ func (j judged) verdict(name string) (text string, beyond bool) {
 	return "–", false
 }
 
+// mostVerdicts is how many columns of comparisons there are: between the eyes, and of each eye since the visit before.
+const mostVerdicts = 3
+
 // measures is the table.
 func (s *sheet) measures() block {
 	rows, more := s.rows()
 	columns, withheld, warned := s.comparisons()
-	const size, nameWide, valueWide = 8.0, 152.0, 84.0
-	verdictWide := (contentWide - nameWide - 2*valueWide) / 3
+	const size, nameWide, valueWide = 8.0, 140.0, 74.0
+	verdictWide := (contentWide - nameWide - 2*valueWide) / mostVerdicts
+	heading := pdf.Style{Size: 7.4, Leading: 1.35, Bold: true}
 	style, bold, soft := pdf.Style{Size: size, Leading: 1.3}, pdf.Style{Size: size, Leading: 1.3, Bold: true}, pdf.Style{Size: size, Leading: 1.3, Grey: softGrey}
 	type cell struct {
 		text  pdf.Text
@@ -171,21 +175,23 @@ func (s *sheet) measures() block {
 		width float64
 	}
 	var table [][]cell
-	line := func(name pdf.Text, cells ...cell) { table = append(table, append([]cell{{name, margin, nameWide}}, cells...)) }
+	line := func(name pdf.Text, cells ...cell) {
+		table = append(table, append([]cell{{name, margin, nameWide}}, cells...))
+	}
 	valueAt := func(n int) float64 { return margin + nameWide + float64(n)*valueWide }
 	verdictAt := func(n int) float64 { return valueAt(2) + float64(n)*verdictWide }
 	if len(rows) > 0 {
 		var head []cell
 		for n, side := range sides {
 			short, long := abbreviation(side)
-			head = append(head, cell{s.page.Set(short+" "+long, bold, valueWide-4, 1), valueAt(n), valueWide})
+			head = append(head, cell{s.page.Set(short+" "+long, heading, valueWide-4, 1), valueAt(n), valueWide})
 		}
 		for n, c := range columns {
-			if n < 3 {
-				head = append(head, cell{s.page.Set(c.title, bold, verdictWide-4, 1), verdictAt(n), verdictWide})
+			if n < mostVerdicts {
+				head = append(head, cell{s.page.Set(c.title, heading, verdictWide-4, 1), verdictAt(n), verdictWide})
 			}
 		}
-		line(s.page.Set("Measure of the whole field", bold, nameWide-4, 1), head...)
+		line(s.page.Set("Measure of the whole field", heading, nameWide-4, 1), head...)
 	}
 	var reasons []string
 	for _, r := range rows {
@@ -204,7 +210,7 @@ func (s *sheet) measures() block {
 			}
 		}
 		for n, c := range columns {
-			if n < 3 {
+			if n < mostVerdicts {
 				text, beyond := c.verdict(r.name)
 				look := soft
 				if beyond {
@@ -224,7 +230,7 @@ func (s *sheet) measures() block {
 	slices.Sort(reasons)
 	notes = append(notes, slices.Compact(reasons)...)
 	if len(rows) > 0 && more > 0 {
-		notes = append(notes, fmt.Sprintf("Definitions, %d more measures and those of regions: see the report.", more))
+		notes = append(notes, fmt.Sprintf("Definitions, %d more %s and those of regions: see the report.", more, plural(more, "measure", "measures")))
 	}
 	below, _ := s.lines(notes, pdf.Style{Size: 7, Grey: softGrey}, contentWide, s.budget.notes, 2)
 	const lineHigh = size*1.3 + 1

@@ -2,6 +2,7 @@ package reportpdf
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fhir"
@@ -58,7 +59,9 @@ func (s *sheet) trends() block {
 	}
 	names := trendMeasures[:min(len(trendMeasures), s.budget.trends)]
 	title := s.page.Set("Over the visits, with errors", pdf.Style{Size: 9, Bold: true}, contentWide, 1)
-	const chartHigh, labelHigh, dateHigh = 40.0, 9.0, 8.5
+	legend := s.page.Set("grey: cannot be compared with this visit", pdf.Style{Size: 7, Grey: softGrey}, contentWide/2, 1)
+	const labelHigh, dateHigh = 9.0, 8.5
+	chartHigh := s.budget.chart
 	high := title.Height()
 	if len(names) > 0 {
 		high += chartHigh + labelHigh + dateHigh
@@ -70,7 +73,7 @@ func (s *sheet) trends() block {
 		short, _ := abbreviation(side)
 		for _, name := range trendMeasures {
 			if one := of[side][name]; one != nil {
-				sentences = append(sentences, short+" "+lowerFirst(one.Display)+": "+one.Text)
+				sentences = append(sentences, short+" "+lowerFirst(shortDisplay(one))+": "+one.Text)
 			}
 		}
 		words[side], _ = s.lines(sentences, pdf.Style{Size: 7}, columnWide, s.budget.words, 2)
@@ -78,6 +81,9 @@ func (s *sheet) trends() block {
 	}
 	return block{height: high + wordsHigh, draw: func(y float64) error {
 		s.page.Text(title, margin, y, contentWide, pdf.Left)
+		if len(names) > 0 && s.greyed() {
+			s.page.Text(legend, margin+title.Width()+6, y+1.5, contentWide/2, pdf.Left)
+		}
 		y += title.Height()
 		for n, side := range sides {
 			left := margin + float64(n)*(columnWide+gutter)
@@ -106,18 +112,18 @@ func (s *sheet) trends() block {
 
 // chart draws one measure of one eye: the band of errors, the values joined by lines, and what cannot be compared with this visit in grey.
 func (s *sheet) chart(series *record.ReportSeries, e extent, x, y, wide, labelHigh, high, dateHigh float64) {
-	small := pdf.Style{Size: 6.5}
-	s.page.Text(s.page.Set(shortDisplay(series), small, wide, 1), x, y, wide, pdf.Left)
+	const pad, labelWide = 4.0, 20.0 // the values stand at the right of the diagram
+	plot := wide - labelWide
+	s.page.Text(s.page.Set(shortDisplay(series), pdf.Style{Size: 6.5}, wide, 1), x, y, wide, pdf.Left)
 	y += labelHigh
-	s.page.Rectangle(x, y, wide, high, pdf.Colour{0.965, 0.965, 0.965})
+	s.page.Rectangle(x, y, plot, high, pdf.Colour{0.965, 0.965, 0.965})
 	if e.to < e.from {
 		return
 	}
-	const pad = 4.0
 	span, days := max(e.high-e.low, 1e-9), max(e.to-e.from, 1)
 	place := func(d dot, value float64) pdf.Point {
 		day := float64(d.at.Unix()) / (24 * 60 * 60)
-		return pdf.Point{X: x + pad + (day-e.from)/days*(wide-2*pad), Y: y + pad + (e.high-value)/span*(high-2*pad)}
+		return pdf.Point{X: x + pad + (day-e.from)/days*(plot-2*pad), Y: y + pad + (e.high-value)/span*(high-2*pad)}
 	}
 	band, line, grey := pdf.Colour{0.78, 0.86, 0.95}, pdf.Colour{0.10, 0.32, 0.60}, pdf.Colour{0.55, 0.55, 0.55}
 	var upper, lower, middle []pdf.Point
@@ -143,12 +149,14 @@ func (s *sheet) chart(series *record.ReportSeries, e extent, x, y, wide, labelHi
 		s.page.Rectangle(p.X-half, p.Y-half, 2*half, 2*half, colour)
 	}
 	tiny := pdf.Style{Size: 6, Grey: softGrey}
-	s.page.Text(s.page.Set(string(fhir.RoundDecimal(e.high, 3)), tiny, wide, 1), x, y-0.5, wide-1, pdf.Right)
-	s.page.Text(s.page.Set(string(fhir.RoundDecimal(e.low, 3)), tiny, wide, 1), x, y+high-7.5, wide-1, pdf.Right)
+	s.page.Text(s.page.Set(string(fhir.RoundDecimal(e.high, 3)), tiny, labelWide, 1), x, y-0.5, wide, pdf.Right)
+	s.page.Text(s.page.Set(string(fhir.RoundDecimal(e.low, 3)), tiny, labelWide, 1), x, y+high-7.5, wide, pdf.Right)
 	if len(dots) > 0 {
 		day := func(days float64) string { return time.Unix(int64(days)*24*60*60, 0).UTC().Format(time.DateOnly) }
 		s.page.Text(s.page.Set(day(e.from), tiny, wide, 1), x, y+high, wide, pdf.Left)
-		s.page.Text(s.page.Set(day(e.to), tiny, wide, 1), x, y+high, wide, pdf.Right)
+		if e.to > e.from {
+			s.page.Text(s.page.Set(day(e.to), tiny, wide, 1), x, y+high, wide, pdf.Right)
+		}
 	}
 }
 
@@ -159,4 +167,14 @@ func shortDisplay(series *record.ReportSeries) string {
 		}
 	}
 	return series.Display
+}
+
+// greyed tells whether any value that has a diagram cannot be compared with this visit's.
+func (s *sheet) greyed() bool {
+	for n := range s.Report.Series {
+		if slices.Contains(trendMeasures, s.Report.Series[n].Name) && slices.ContainsFunc(dotsOf(&s.Report.Series[n]), func(d dot) bool { return !d.comparable }) {
+			return true
+		}
+	}
+	return false
 }

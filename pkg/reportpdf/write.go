@@ -42,8 +42,8 @@ const (
 	gutter      = 14.0 // between the columns of the eyes
 	columnWide  = (contentWide - gutter) / 2
 	sectionGap  = 6.0
-	// The pictures take what the rest leaves, within these heights.
-	leastPicture, mostPicture = 70.0, 170.0
+	// The pictures take what the rest leaves, but no less than this height.
+	leastPicture = 70.0
 )
 
 // Write makes the document. Faults: Invalid "picture-unusable"; Internal "page-too-full", which no report should cause.
@@ -60,10 +60,10 @@ func (w *Writer) Write(in Input) ([]byte, error) {
 		for _, b := range blocks {
 			free -= b.height
 		}
-		if free < leastPicture {
+		if free < leastPicture+captionHigh {
 			continue
 		}
-		s.pictureHigh = min(free, mostPicture)
+		s.frame = s.frameFor(free)
 		y := margin
 		for _, b := range blocks {
 			if err := b.draw(y); err != nil {
@@ -71,7 +71,7 @@ func (w *Writer) Write(in Input) ([]byte, error) {
 			}
 			y += b.height
 			if b.stretches {
-				y += s.pictureHigh
+				y += s.frame.total()
 			}
 		}
 		if err := footer.draw(pdf.A4Height - margin - footer.height); err != nil {
@@ -84,17 +84,18 @@ func (w *Writer) Write(in Input) ([]byte, error) {
 
 // budget is how much is said where much is to be said.
 type budget struct {
-	remarks int // lines below the pictures of an eye
-	rows    int // measures
-	notes   int // lines below the table
-	tasks   int // things for a person to do
-	trends  int // small diagrams an eye
-	words   int // lines about them an eye
+	remarks int     // lines below the pictures of an eye
+	rows    int     // measures
+	notes   int     // lines below the table
+	tasks   int     // things for a person to do
+	trends  int     // small diagrams an eye
+	words   int     // lines about them an eye
+	chart   float64 // height of a diagram, points
 }
 
 const levels = 4
 
-var budgets = [levels]budget{{8, 10, 6, 4, 3, 4}, {6, 9, 4, 3, 3, 3}, {4, 8, 3, 2, 3, 2}, {2, 6, 2, 1, 0, 1}}
+var budgets = [levels]budget{{8, 10, 6, 4, 3, 7, 50}, {6, 9, 4, 3, 3, 4, 40}, {4, 8, 3, 2, 3, 2, 36}, {2, 6, 2, 1, 0, 1, 0}}
 
 // block is a part of the page, from edge to edge.
 type block struct {
@@ -107,9 +108,9 @@ type block struct {
 // sheet is a page at work.
 type sheet struct {
 	Input
-	page        *pdf.Page
-	budget      budget
-	pictureHigh float64
+	page   *pdf.Page
+	budget budget
+	frame  frame
 }
 
 func (s *sheet) blocks() []block {

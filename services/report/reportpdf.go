@@ -72,7 +72,7 @@ func (s *Service) makePDF(ctx context.Context, doc *record.Report) ([]byte, erro
 
 // orNone leaves out a picture that cannot be shown, now or later: the page says so in its place.
 func orNone(raw []byte, err error) ([]byte, error) {
-	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Unsupported) {
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Unsupported) || fault.CodeOf(err) == pictureUnreadableCode {
 		return nil, nil
 	}
 	return raw, err

@@ -179,9 +179,9 @@ type Service struct {
 	pictures *pictures
 	// pdfWriter reads the fonts when it is asked first: many processes never need them.
 	pdfWriter func() (*reportpdf.Writer, error)
-	limits   *limits
-	denials  *denials
-	live     live
+	limits    *limits
+	denials   *denials
+	live      live
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
 	wake chan struct{}
@@ -209,7 +209,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		deps: deps, cfg: cfg, pages: pages,
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
-		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
+		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
 		limits:   newLimits(cfg),
 		denials:  newDenials(),
 		wake:     make(chan struct{}, 1),

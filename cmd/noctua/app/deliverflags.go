@@ -187,16 +187,18 @@ func (o outward) consumers() []stream.ConsumerSpec {
 	return append(o.archives.Consumers(), o.receivers.Consumers()...)
 }
 
-// pdfMaker makes the page for people of a report.
+// pdfMaker makes the page for people of the version of a report at a key.
 type pdfMaker func(ctx context.Context, r *record.Report, key string) ([]byte, error)
 
-// services builds what sends, where anything is named, and lets the report service know it.
-func (o outward) services(b *backbone, reports *report.Deps, pdf pdfMaker) ([]lifecycle.Component, error) {
+// services builds what sends, where anything is named, and lets the report service know it. pdf is asked when something is sent: the report service, which
+// makes the pages, is built after what it knows.
+func (o outward) services(b *backbone, reports *report.Deps, pdf func() pdfMaker) ([]lifecycle.Component, error) {
 	all, err := newExports(b, o.archives, reports)
 	if err != nil || len(o.receivers.Receivers) == 0 {
 		return all, err
 	}
-	service, err := deliver.New(deliver.Deps{Blob: b.blobs, Conn: b.conn, PDF: pdf, Logger: b.logger.With("service", "deliver"), Clock: time.Now}, o.receivers)
+	service, err := deliver.New(deliver.Deps{Blob: b.blobs, Conn: b.conn, PDF: func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return pdf()(ctx, r, key) },
+		Logger: b.logger.With("service", "deliver"), Clock: time.Now}, o.receivers)
 	if err != nil {
 		return nil, err
 	}

@@ -204,9 +204,8 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 		}
 		return waiting, err
 	}
-	// The report service knows who sends, and makes what is sent; it is there before anything runs.
 	var reports *report.Service
-	exports, err := exporting.services(b, &deps, func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return reports.PDF(ctx, r, key) })
+	exports, err := exporting.services(b, &deps, func() pdfMaker { return reports.PDF })
 	if err != nil {
 		return nil, err
 	}

@@ -225,9 +225,8 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	deps.PatientKey = patientKeys(siteSecret)
-	// The report service knows who sends, and makes what is sent; it is there before anything runs.
 	var service *report.Service
-	exports, err := exporting.services(b, &deps, func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return service.PDF(ctx, r, key) })
+	exports, err := exporting.services(b, &deps, func() pdfMaker { return service.PDF })
 	if err != nil {
 		return err
 	}

@@ -71,11 +71,11 @@ func PNG(t *testing.T, raw []byte) []byte {
 
 // Word is a word and where it stands, in points from the left upper corner.
 type Word struct {
-	Text                   string  `xml:",chardata"`
-	Left                   float64 `xml:"xMin,attr"`
-	Top                    float64 `xml:"yMin,attr"`
-	XMax                   float64 `xml:"xMax,attr"`
-	YMax                   float64 `xml:"yMax,attr"`
+	Text string  `xml:",chardata"`
+	Left float64 `xml:"xMin,attr"`
+	Top  float64 `xml:"yMin,attr"`
+	XMax float64 `xml:"xMax,attr"`
+	YMax float64 `xml:"yMax,attr"`
 }
 
 // Words are all words of the document.
