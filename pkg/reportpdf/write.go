@@ -11,7 +11,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/record"
 )
 
-// Pictures are those of one eye, as JPEG; nil where there is none. Some 600 pixels wide they are sharp in print.
+// Pictures are those of one eye, as JPEG; nil where there is none. Some 700 pixels wide they are sharp in print.
 type Pictures struct{ Photo, Overlay []byte }
 
 // Input is what a page is made of.
@@ -64,6 +64,12 @@ func (w *Writer) Write(in Input) ([]byte, error) {
 			continue
 		}
 		s.frame = s.frameFor(free)
+		// What the pictures have no use for goes to the diagrams.
+		if spare := free - s.frame.total() - sectionGap; spare > 0 && s.budget.trends > 0 {
+			const tallest = 95.0
+			s.budget.chart = min(s.budget.chart+spare, tallest)
+			blocks = s.blocks()
+		}
 		y := margin
 		for _, b := range blocks {
 			if err := b.draw(y); err != nil {

@@ -16,8 +16,8 @@ import (
 
 const (
 	pdfName = "report.pdf"
-	// pdfPictureWidthPx is sharp in print at 44 mm: 340 dots an inch.
-	pdfPictureWidthPx = 600
+	// pdfPictureWidthPx is sharp in print: 200 dots an inch where pictures have the width of a column, 400 where two share it.
+	pdfPictureWidthPx = 700
 	// pdfLimit bounds a document read from the bucket; one has 300 KB.
 	pdfLimit = 8 << 20
 )

@@ -210,10 +210,10 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
-		limits:   newLimits(cfg),
-		denials:  newDenials(),
-		wake:     make(chan struct{}, 1),
-		ready:    make(chan struct{}),
+		limits:  newLimits(cfg),
+		denials: newDenials(),
+		wake:    make(chan struct{}, 1),
+		ready:   make(chan struct{}),
 	}, nil
 }
 
