@@ -14,7 +14,7 @@ say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
 wanted="libturbojpeg0-dev libopenjp2-7-dev"
-[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk python3-pydicom python3-numpy zip postgresql"
+[ "${1:-}" = test ] && wanted="$wanted chromium dicom3tools dcmtk python3-pydicom python3-numpy zip postgresql poppler-utils"
 
 debian_packages() {
     command -v dpkg-query >/dev/null 2>&1 || { say "not a Debian system: install the headers of libjpeg-turbo's TurboJPEG and of OpenJPEG 2.5 yourself"; return; }

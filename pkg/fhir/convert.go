@@ -62,8 +62,10 @@ func Convert(r *record.Report, updated time.Time, base string) Set {
 		Result: results, ImagingStudy: []Reference{study}, Conclusion: conclusion(r),
 	}
 	if base != "" {
-		set.Report.PresentedForm = []Attachment{{ContentType: "application/json", Title: "Canonical report",
-			URL: fmt.Sprintf("%s/api/reports/%s?version=%d", base, r.ReportID, r.Version), Creation: Instant(r.IssuedAt)}}
+		form := func(contentType, title, file string) Attachment {
+			return Attachment{ContentType: contentType, Title: title, URL: fmt.Sprintf("%s/api/reports/%s%s?version=%d", base, r.ReportID, file, r.Version), Creation: Instant(r.IssuedAt)}
+		}
+		set.Report.PresentedForm = []Attachment{form("application/pdf", "Report for people", "/report.pdf"), form("application/json", "Canonical report", "")}
 	}
 	set.Study = ConvertStudy(r, updated)
 	return set

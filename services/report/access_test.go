@@ -139,7 +139,7 @@ func table(c clinicData) map[string]asked {
 		"POST /quarantine/release": {method: http.MethodPost, address: "/quarantine/release", body: form, form: true, own: true, changes: true},
 		"POST /quarantine/discard": {method: http.MethodPost, address: "/quarantine/discard", body: form, form: true, own: true, changes: true},
 		"GET /api/me":              get("/api/me", false, false), "GET /api/status": get("/api/status", false, false), "GET /api/reports": get("/api/reports", false, true),
-		"GET /api/reports/{id}": get("/api/reports/"+c.report, true, true), "GET /api/images/{sop}/{sha}/{file}": get(image, true, true),
+		"GET /api/reports/{id}": get("/api/reports/"+c.report, true, true), "GET /api/reports/{id}/report.pdf": get("/api/reports/"+c.report+"/report.pdf", true, true), "GET /api/images/{sop}/{sha}/{file}": get(image, true, true),
 		"GET /api/quarantine":                               get("/api/quarantine", false, true),
 		"GET /api/quarantine/{clinic}/{day}/{id}":           get("/api/quarantine/"+c.file, true, true),
 		"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg": get("/api/quarantine/"+c.file+"/photo.jpg", true, true),

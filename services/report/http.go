@@ -118,6 +118,7 @@ func (s *Service) routes() []route {
 		{"GET /api/status", access.Read, fhirAll, s.apiStatus},
 		{"GET /api/reports", access.Read, fhirAll, s.apiReports},
 		{"GET /api/reports/{id}", access.Read, fhirAll, s.apiReport},
+		{"GET /api/reports/{id}/report.pdf", access.Read, fhirAll, s.apiReportPDF},
 		{"GET /api/nights", access.Read, fhirAll, s.apiNights},
 		{"GET /api/nights/{night}/{clinic}/{file}", access.Read, fhirAll, s.apiNight},
 		{"GET /api/images/{sop}/{sha}/{file}", access.Read, fhirAll, s.apiPicture},

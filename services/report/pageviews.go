@@ -216,6 +216,7 @@ func patientView(doc *record.Report) web.PatientView {
 		IssuedAt: doc.IssuedAt, FirstIssuedAt: doc.FirstIssuedAt, Summary: summary(doc), Notice: doc.Notice,
 		Eyes: []web.EyeView{{Code: "OD", Name: "right eye"}, {Code: "OS", Name: "left eye"}},
 		Downloads: []web.Choice{
+			{Text: "PDF", Link: fmt.Sprintf("/api/reports/%s/report.pdf?version=%d", doc.ReportID, doc.Version)},
 			{Text: "report.json", Link: "/api/reports/" + doc.ReportID},
 			{Text: "FHIR DiagnosticReport", Link: "/fhir/DiagnosticReport/" + doc.ReportID},
 			{Text: "FHIR Observations", Link: "/fhir/Observation?patient=" + fhir.PatientID(doc.Patient.Key)},

@@ -32,6 +32,8 @@ const (
 	// Widths are rounded up to steps, so that the cache holds few versions of a picture.
 	widthStep, maxWidth = 200, 4000
 	jpegQuality         = 88
+
+	pictureUnreadableCode = "picture-unreadable"
 )
 
 // apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg|vessels.jpg|segments.csv|seg.dcm|sr.dcm}[?width=]. Without width a mask is 0 and 255
@@ -147,14 +149,14 @@ func (s *Service) derived(ctx context.Context, outcome, file string, width int) 
 	}
 	head, _, err := image.DecodeConfig(bytes.NewReader(raw))
 	if err != nil || head.Width*head.Height > maxPicturePixels {
-		return nil, fault.New(fault.Internal, "picture-unreadable", "%s of a result cannot be read as a picture", file)
+		return nil, fault.New(fault.Internal, pictureUnreadableCode, "%s of a result cannot be read as a picture", file)
 	}
 	if head.Width <= width {
 		return raw, nil
 	}
 	decoded, _, err := image.Decode(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, "picture-unreadable", err, "%s of a result cannot be read as a picture", file)
+		return nil, fault.Wrap(fault.Internal, pictureUnreadableCode, err, "%s of a result cannot be read as a picture", file)
 	}
 	if path.Ext(file) == ".jpg" {
 		return encodeJPEG(scale(decoded, width))

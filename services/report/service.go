@@ -22,6 +22,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/pkg/reportpdf"
 	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -179,6 +180,8 @@ type Service struct {
 	pictures *pictures
 	// converted are versions of reports as resources, the last that were asked for.
 	converted *lru.Cache[convertedKey, *converted]
+	// pdfWriter reads the fonts when it is asked first: many processes never need them.
+	pdfWriter func() (*reportpdf.Writer, error)
 	limits    *limits
 	denials   *denials
 	live      live
@@ -213,11 +216,11 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		deps: deps, cfg: cfg, pages: pages, converted: kept,
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
-		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
-		limits:   newLimits(cfg),
-		denials:  newDenials(),
-		wake:     make(chan struct{}, 1),
-		ready:    make(chan struct{}),
+		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
+		limits:  newLimits(cfg),
+		denials: newDenials(),
+		wake:    make(chan struct{}, 1),
+		ready:   make(chan struct{}),
 	}, nil
 }
 

@@ -34,12 +34,13 @@ var onlyImporter = map[string][]string{
 	"modernc.org/sqlite":                    {"cmd/noctua/app"},
 	"github.com/jackc/pgx":                  {"cmd/noctua/app"},
 	"github.com/parquet-go/parquet-go":      {"pkg/measuretable"},
+	"github.com/go-text/typesetting":        {"pkg/pdf"},
 	"github.com/santhosh-tekuri/jsonschema": {"schemas"},
 	module + "cmd/":                         {"cmd"},
 }
 
 // pure packages know no context, network or logger.
-var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/hl7", "pkg/phantom", "pkg/raster", "pkg/measuretable"}
+var pure = []string{"pkg/fundus", "pkg/vessel", "pkg/fhir", "pkg/hl7", "pkg/phantom", "pkg/raster", "pkg/measuretable", "pkg/pdf", "pkg/reportpdf"}
 
 func TestImportRules(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -26,6 +27,7 @@ type deliverFlags struct {
 	HL7Clinics        map[string]string `name:"hl7-clinics" help:"Clinics whose reports a receiver gets, with commas between them; without it, those of all." env:"NOCTUA_HL7_CLINICS" placeholder:"NAME=CLINIC,…"`
 	HL7Sender         string            `name:"hl7-sender" help:"Sending application and facility (MSH-3, MSH-4); without a facility it is the report's clinic." default:"NOCTUA" env:"NOCTUA_HL7_SENDER" placeholder:"APPLICATION[,FACILITY]"`
 	HL7Receiver       map[string]string `name:"hl7-receiver" help:"Receiving application and facility (MSH-5, MSH-6) of a receiver." env:"NOCTUA_HL7_RECEIVER" placeholder:"NAME=APPLICATION[,FACILITY]"`
+	HL7WithoutPDF     []string          `name:"hl7-without-pdf" help:"Receivers that get no PDF in their messages, with commas between them: it makes them some 400 KB long." env:"NOCTUA_HL7_WITHOUT_PDF" placeholder:"NAME,…"`
 	HL7CAFile         string            `name:"hl7-ca-file" help:"File with the authorities (PEM) that signed the receivers' certificates, if not the system's." env:"NOCTUA_HL7_CA_FILE" placeholder:"FILE"`
 	HL7Cert           string            `name:"hl7-cert" help:"File with the certificate (PEM) that Noctua shows to receivers that ask for one." env:"NOCTUA_HL7_CERT" placeholder:"FILE"`
 	HL7Key            string            `name:"hl7-key" help:"File with that certificate's private key (PEM)." env:"NOCTUA_HL7_KEY" placeholder:"FILE"`
@@ -49,13 +51,18 @@ func (f deliverFlags) receivers(logger *slog.Logger, publicURL string) (deliver.
 			}
 		}
 	}
+	for _, name := range f.HL7WithoutPDF {
+		if _, ok := f.HL7[name]; !ok {
+			return cfg, usageError{fmt.Errorf("--hl7-without-pdf names %s, but no --hl7 does", name)}
+		}
+	}
 	secure, err := f.hl7TLS(logger)
 	if err != nil {
 		return cfg, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.HL7)) {
 		cfg.Receivers = append(cfg.Receivers, deliver.Receiver{Name: name, Kind: record.ReceiverHL7, Address: f.HL7[name], Clinics: listOf(f.HL7Clinics[name]), TLS: secure,
-			Header: hl7.Header{Sender: partyOf(f.HL7Sender), Receiver: partyOf(f.HL7Receiver[name])}})
+			Document: !slices.Contains(f.HL7WithoutPDF, name), Header: hl7.Header{Sender: partyOf(f.HL7Sender), Receiver: partyOf(f.HL7Receiver[name])}})
 	}
 	var trusted *tls.Config
 	if f.WebhookCAFile != "" {
@@ -180,13 +187,18 @@ func (o outward) consumers() []stream.ConsumerSpec {
 	return append(o.archives.Consumers(), o.receivers.Consumers()...)
 }
 
-// services builds what sends, where anything is named, and lets the report service know it.
-func (o outward) services(b *backbone, reports *report.Deps) ([]lifecycle.Component, error) {
+// pdfMaker makes the page for people of the version of a report at a key.
+type pdfMaker func(ctx context.Context, r *record.Report, key string) ([]byte, error)
+
+// services builds what sends, where anything is named, and lets the report service know it. pdf is asked when something is sent: the report service, which
+// makes the pages, is built after what it knows.
+func (o outward) services(b *backbone, reports *report.Deps, pdf func() pdfMaker) ([]lifecycle.Component, error) {
 	all, err := newExports(b, o.archives, reports)
 	if err != nil || len(o.receivers.Receivers) == 0 {
 		return all, err
 	}
-	service, err := deliver.New(deliver.Deps{Blob: b.blobs, Conn: b.conn, Logger: b.logger.With("service", "deliver"), Clock: time.Now}, o.receivers)
+	service, err := deliver.New(deliver.Deps{Blob: b.blobs, Conn: b.conn, PDF: func(ctx context.Context, r *record.Report, key string) ([]byte, error) { return pdf()(ctx, r, key) },
+		Logger: b.logger.With("service", "deliver"), Clock: time.Now}, o.receivers)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ func TestDeliverFlags(t *testing.T) {
 		"clinics of nobody":      {append(ehr, "--hl7-clinics", "x=north"), exitUsage, "no --hl7 does"},
 		"a clinic":               {append(ehr, "--hl7-clinics", "ehr=no/rth"), exitUsage, "no/rth"},
 		"a receiver of nobody":   {append(ehr, "--hl7-receiver", "x=EHR"), exitUsage, "no --hl7 does"},
+		"a PDF for nobody":       {append(ehr, "--hl7-without-pdf", "x"), exitUsage, "no --hl7 does"},
 		"half a certificate":     {append(ehr, "--hl7-cert", junk), exitUsage, "--hl7-key"},
 		"junk for an authority":  {append(ehr, "--hl7-ca-file", junk), exitInput, "[certificate-unusable]"},
 		"no secret":              {hook, exitUsage, "--webhook-secret-file hook=FILE"},
@@ -63,6 +64,13 @@ func TestDeliverFlags(t *testing.T) {
 	if len(r) != 2 || strings.Join(r[0].Clinics, " ") != "north south" || r[0].Header.Sender.Facility != "SITE" || r[0].Header.Receiver.Application != "EPIC" || len(r[1].Secrets) != 2 || len(r[1].Secrets[0]) != 32 ||
 		o.receivers.PublicURL != "https://noctua" {
 		t.Errorf("%+v", o.receivers)
+	}
+	if !o.receivers.Receivers[0].Document {
+		t.Error("HL7 goes without the PDF, though nobody said so")
+	}
+	f.HL7WithoutPDF = []string{"ehr"}
+	if plain, err := f.outward(slog.New(slog.DiscardHandler), "sha"); err != nil || plain.receivers.Receivers[0].Document {
+		t.Errorf("HL7 goes with a PDF that is not wanted, %v", err)
 	}
 	if specs := o.consumers(); len(specs) != 2 || specs[0].Name != "receiver-ehr" || len(specs[0].Subjects) != 3 || !specs[0].InOrder {
 		t.Errorf("consumers %+v", specs)

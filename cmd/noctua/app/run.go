@@ -204,12 +204,12 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 		}
 		return waiting, err
 	}
-	exports, err := exporting.services(b, &deps)
+	var reports *report.Service
+	exports, err := exporting.services(b, &deps, func() pdfMaker { return reports.PDF })
 	if err != nil {
 		return nil, err
 	}
-	reports, err := report.New(deps, cfg)
-	if err != nil {
+	if reports, err = report.New(deps, cfg); err != nil {
 		return nil, err
 	}
 	services = append(services, exports...)

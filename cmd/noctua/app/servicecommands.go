@@ -225,12 +225,12 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	deps.PatientKey = patientKeys(siteSecret)
-	exports, err := exporting.services(b, &deps)
+	var service *report.Service
+	exports, err := exporting.services(b, &deps, func() pdfMaker { return service.PDF })
 	if err != nil {
 		return err
 	}
-	service, err := report.New(deps, cfg)
-	if err != nil {
+	if service, err = report.New(deps, cfg); err != nil {
 		return err
 	}
 	if err := ready(inv, "report", started); err != nil {

@@ -31,6 +31,8 @@ type Receiver struct {
 	Clinics []string
 	// TLS holds e.g. the receiver's certificate authority and Noctua's certificate; nil: the system's authorities, no certificate.
 	TLS *tls.Config
+	// Document: HL7 messages hold the report for people as a PDF, which makes them some 400 KB long.
+	Document bool
 	// Header names sender and receiver in HL7.
 	Header hl7.Header
 	// Secrets sign webhooks, 24 to 64 bytes each. While one takes the place of another there are two; at most 4.

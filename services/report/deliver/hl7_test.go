@@ -4,13 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"net"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/blob"
+	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/report/deliver"
@@ -370,4 +374,56 @@ func forward(front net.Listener, to string) {
 		<-done
 		<-done
 	}
+}
+
+// TestDocument: a receiver gets the page for people with the figures, unless it wants none; one that cannot be made does not keep the figures back, and one
+// that cannot be made yet is waited for.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	with, without := newEHR(t), newEHR(t)
+	wants := with.receiver("wants")
+	wants.Document = true
+	w := newWorld(t, wants, without.receiver("plain"))
+	good, broken, busy := study{1, 1}, study{2, 1}, study{3, 1}
+	var asked sync.Map
+	w.pdf = func(_ context.Context, r *record.Report, key string) ([]byte, error) {
+		if want, err := blob.ReportKey(r.Patient.Key, r.ReportID, r.Version); err != nil || key != want {
+			t.Errorf("the page of %s is asked for, want %s, %v", key, want, err)
+		}
+		_, again := asked.Swap(r.ReportID, true)
+		switch {
+		case r.ReportID == broken.report():
+			return nil, fault.New(fault.Internal, "page-broken", "it cannot be drawn")
+		case r.ReportID == busy.report() && !again:
+			return nil, fault.New(fault.Transient, "store-busy", "not now")
+		}
+		return []byte("%PDF of " + r.ReportID), nil
+	}
+	s, _ := w.start()
+	for _, r := range []study{good, broken, busy} {
+		w.issue(r, 1)
+	}
+	w.settled(s, "wants", 3, 0)
+	w.settled(s, "plain", 3, 0)
+	for r, has := range map[study]bool{good: true, broken: false, busy: true} {
+		page := "^AP^PDF^Base64^" + base64.StdEncoding.EncodeToString([]byte("%PDF of "+r.report()))
+		if got := strings.Contains(with.message(r), page); got != has || strings.Contains(with.message(r), "|ED|") != has {
+			t.Errorf("%s has its page: %v, want %v", r.report(), got, has)
+		}
+		if strings.Contains(without.message(r), "|ED|") {
+			t.Errorf("%s has a page that nobody wants", r.report())
+		}
+		if !strings.Contains(with.message(r), "0.50000") {
+			t.Errorf("%s lacks its figures", r.report())
+		}
+	}
+	if log := w.log.String(); strings.Count(log, "goes without its PDF") != 1 || !strings.Contains(log, "page-broken") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
+func (e *ehr) message(s study) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.messages[id(s, 1)]
 }

@@ -39,6 +39,7 @@ type world struct {
 	server *streamtest.Server
 	conn   *stream.Conn
 	cfg    deliver.Config
+	pdf    func(ctx context.Context, r *record.Report, key string) ([]byte, error)
 	log    lockedBuffer
 
 	mu     sync.Mutex
@@ -93,7 +94,7 @@ func (w *world) move(d time.Duration) {
 // start runs the service, and waits until it knows since when it sends; stop waits for its end.
 func (w *world) start() (service *deliver.Service, stop func()) {
 	w.t.Helper()
-	service, err := deliver.New(deliver.Deps{Blob: w.Store, Conn: w.conn, Clock: w.now, Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, w.cfg)
+	service, err := deliver.New(deliver.Deps{Blob: w.Store, Conn: w.conn, Clock: w.now, PDF: w.pdf, Logger: slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, w.cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -275,6 +276,7 @@ type ehr struct {
 	got      []string            // control ids as they came
 	accepted []string            // of those that were accepted
 	begun    chan string
+	messages map[string]string // the last of each control id
 }
 
 func newEHR(t *testing.T) *ehr {
@@ -283,7 +285,7 @@ func newEHR(t *testing.T) *ehr {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &ehr{t: t, listener: listener, of: map[string]reaction{}}
+	e := &ehr{t: t, listener: listener, of: map[string]reaction{}, messages: map[string]string{}}
 	e.work.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -332,6 +334,7 @@ func (e *ehr) serve(conn net.Conn) {
 		id := fields[9]
 		e.mu.Lock()
 		e.got = append(e.got, id)
+		e.messages[id] = string(raw)
 		now, hold, begun := e.always, e.hold, e.begun
 		if r, ok := e.of[id]; ok {
 			now = r

@@ -36,10 +36,10 @@ const (
 	strayAnswers = 10
 )
 
-// sender sends a version of a report, and returns what the receiver answered. A fault of kind Transient says that the receiver is away, or takes
+// sender sends a version of a report, with its page for people where the receiver gets it (nil: without), and returns what the receiver answered. A fault of kind Transient says that the receiver is away, or takes
 // nothing at the moment; of Internal, that it may take this version yet; of Invalid, that it will not.
 type sender interface {
-	send(ctx context.Context, r *record.Report) (answer string, err error)
+	send(ctx context.Context, r *record.Report, document []byte) (answer string, err error)
 	close()
 }
 
@@ -76,8 +76,8 @@ func (s *mllpSender) close() {
 	}
 }
 
-func (s *mllpSender) send(ctx context.Context, r *record.Report) (string, error) {
-	message := hl7.Write(r, s.header, nil)
+func (s *mllpSender) send(ctx context.Context, r *record.Report, document []byte) (string, error) {
+	message := hl7.Write(r, s.header, document)
 	id := hl7.ControlID(r.ReportID, r.Version)
 	if s.conn != nil && time.Since(s.used) > reuseWithin {
 		s.close()

@@ -23,6 +23,8 @@ type destination struct {
 	sender sender
 	gate   *gate.Gate
 	logger *slog.Logger
+	// pdf makes the page for people of the version at a key; nil: there is none.
+	pdf func(ctx context.Context, r *record.Report, key string) ([]byte, error)
 	// ask publishes a request for a version of a clinic's report.
 	ask func(ctx context.Context, v version, clinic string, again bool) error
 
@@ -139,9 +141,13 @@ func (d *destination) deliver(ctx context.Context, v version, clinic string) err
 	if err != nil {
 		return err
 	}
+	document, err := d.document(ctx, doc, v)
+	if err != nil {
+		return err
+	}
 	sending, cancel := context.WithTimeout(ctx, 2*(connectTimeout+d.cfg.AnswerTimeout)) // a second attempt where a connection was dead
 	defer cancel()
-	answer, err := d.sender.send(sending, doc)
+	answer, err := d.sender.send(sending, doc, document)
 	if ctx.Err() != nil && err != nil {
 		return ctx.Err()
 	}
@@ -160,6 +166,20 @@ func (d *destination) deliver(ctx context.Context, v version, clinic string) err
 	}
 	d.logger.Info("report sent", "report", v.report, "version", v.number)
 	return nil
+}
+
+// document is the page for people that goes with a version; none where the receiver gets none. One that cannot be made, now or later, must not keep the
+// figures from who waits for them: they go without.
+func (d *destination) document(ctx context.Context, doc *record.Report, v version) ([]byte, error) {
+	if !d.Document || d.pdf == nil {
+		return nil, nil
+	}
+	raw, err := d.pdf(ctx, doc, v.key())
+	if err == nil || fault.Interrupted(err) || fault.Is(err, fault.Transient) {
+		return raw, err
+	}
+	d.logger.Error("a report goes without its PDF, which cannot be made", "report", v.report, "version", v.number, "code", fault.CodeOf(err), "error", err)
+	return nil, nil
 }
 
 // refusal is why a receiver does not have a version, with what it answered.

@@ -37,7 +37,9 @@ var _ storage = (*blob.Store)(nil)
 type Deps struct {
 	Blob storage
 	// Conn is a connection whose topology holds Config.Consumers.
-	Conn   *stream.Conn
+	Conn *stream.Conn
+	// PDF returns the page for people of a version of a report, whose report.json lies at key; nil: there is none.
+	PDF    func(ctx context.Context, r *record.Report, key string) ([]byte, error)
 	Logger *slog.Logger
 	Clock  func() time.Time
 }
@@ -70,7 +72,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	s := &Service{deps: deps, cfg: cfg}
 	for _, r := range cfg.Receivers {
 		d := &destination{
-			Receiver: r, notes: notes{deps.Blob, r.Name, deps.Clock}, cfg: cfg, logger: deps.Logger.With("receiver", r.Name), foreign: map[string]bool{},
+			Receiver: r, notes: notes{deps.Blob, r.Name, deps.Clock}, cfg: cfg, logger: deps.Logger.With("receiver", r.Name), pdf: deps.PDF, foreign: map[string]bool{},
 			gate: &gate.Gate{Base: cfg.RetryBase, Cap: cfg.RetryCap, Clock: deps.Clock, Jitter: rand.Float64},
 		}
 		d.ask = s.asker(r.Name)

@@ -91,7 +91,7 @@ func sign(secrets [][]byte, id, timestamp string, body []byte) string {
 	return strings.Join(all, " ")
 }
 
-func (s *webhookSender) send(ctx context.Context, r *record.Report) (string, error) {
+func (s *webhookSender) send(ctx context.Context, r *record.Report, _ []byte) (string, error) {
 	body, err := s.body(r)
 	if err != nil {
 		return "", fmt.Errorf("writing a webhook: %w", err)
