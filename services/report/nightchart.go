@@ -19,7 +19,7 @@ const (
 	courseLeast = 3 * time.Hour
 	// Sizes of the drawing, in its own units, which are pixels on a usual screen.
 	courseWidth, courseHeight = 640.0, 180.0
-	courseLeft, courseRight   = 44.0, 632.0
+	courseLeft, courseRight   = 44.0, 616.0
 	courseTop, courseBase     = 12.0, 152.0
 	courseHours               = 8 // labels at most
 )

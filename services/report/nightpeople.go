@@ -26,7 +26,7 @@ const (
 // people lists the patients of a night whom a person should see to. until is zero for the night that goes on.
 func (s *Service) people(ctx context.Context, clinics []string, night, until time.Time) (v web.PeopleView, err error) {
 	span := store.Span{From: night, To: until}
-	v.Over, v.EyesLink, v.AmendedLink = !until.IsZero(), patientsOfNight(night, "", string(record.ImageUngradable)), patientsOfNight(night, "", string(record.Amended))
+	v.Over, v.EyesLink, v.AmendedLink = !until.IsZero(), patientsOfNight(night, "", string(record.ImageUngradable)), "/patients?status="+string(record.Amended)
 	if v.Eyes, v.MoreEyes, err = s.eyesAgain(ctx, clinics, span); err != nil {
 		return v, err
 	}

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -215,6 +214,17 @@ func (s *Service) nightsPage(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, http.StatusOK, web.Nights, view)
 }
 
+// briefly is the verdict on a night that is over, where there is little room.
+func briefly(n web.NightNumbers) string {
+	switch people := n.Failed + n.Quarantined + n.Ungradable; {
+	case n.Pending > 0:
+		return fmt.Sprintf("%d pending", n.Pending)
+	case people > 0:
+		return fmt.Sprintf("%d left for a person", people)
+	}
+	return "Went well"
+}
+
 // nightRow sums a night up.
 func (s *Service) nightRow(r *http.Request, began, current time.Time) (web.NightRow, error) {
 	row := web.NightRow{Link: nightAddress(began), Began: began}
@@ -235,7 +245,7 @@ func (s *Service) nightRow(r *http.Request, began, current time.Time) (web.Night
 	all := sum(counts)
 	n := countNumbers(all.Counts)
 	verdict := verdictThen(n)
-	row.Level, row.Verdict, row.Duration = verdict.Level, strings.TrimPrefix(verdict.Headline, "The night was finished. "), s.duration(all)
+	row.Level, row.Verdict, row.Duration = verdict.Level, briefly(n), s.duration(all)
 	row.Received, row.Done, row.Failed, row.Ungradable, row.Quarantined, row.Pending, row.Patients, row.Segments = n.Received, n.Done, n.Failed, n.Ungradable, n.Quarantined, n.Pending, n.PatientsCovered, n.Segments
 	for _, c := range counts {
 		if received(c.Counts) > 0 {

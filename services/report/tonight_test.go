@@ -412,7 +412,7 @@ func TestPastNight(t *testing.T) {
 		t.Errorf("a nurse of north sees %s", body)
 	}
 	list := k.get("/nights", "Accept", "text/html", "Authorization", "Bearer "+nurse).Body.String()
-	if !strings.Contains(list, `<a href="/nights/2026-11-22">Sun 22 Nov 2026</a>`) || !strings.Contains(list, "2 pictures were left for a person.") || !strings.Contains(list, "goes on") {
+	if !strings.Contains(list, `<a href="/nights/2026-11-22">Sun 22 Nov 2026</a>`) || !strings.Contains(list, "2 left for a person") || !strings.Contains(list, "goes on") {
 		t.Errorf("the list: %s", list)
 	}
 	k.blob.fail = func(op, at string) error {

@@ -98,6 +98,16 @@ type LivePart struct {
 	HTML template.HTML
 }
 
+// Part is the HTML of a part.
+func (v TonightView) Part(name string) template.HTML {
+	for _, p := range v.Parts {
+		if p.Name == name {
+			return p.HTML
+		}
+	}
+	return ""
+}
+
 type TonightView struct {
 	Shell
 	Since              time.Time
