@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,6 +26,7 @@ type sse struct {
 	t      *testing.T
 	events chan [2]string // name and data; closed when the stream ends
 	status int
+	broken error // how it ended, if not as it should
 }
 
 // eventPatience is how long an event may take on a machine that has other things to do.
@@ -72,6 +74,7 @@ func follow(t *testing.T, server string, headers ...string) *sse {
 				event = [2]string{}
 			}
 		}
+		f.broken = lines.Err()
 	}()
 	return f
 }
@@ -212,6 +215,43 @@ func TestStreamsEndWithTheirSession(t *testing.T) {
 	other.next("night") // goes on
 	if f := follow(t, server.URL, "Cookie", cookie.Name+"="+cookie.Value); f.status != http.StatusUnauthorized {
 		t.Errorf("a stream after the end of the session: %d", f.status)
+	}
+}
+
+// TestStreamsEndWithTheService: the service does not wait for those who look, and ends their streams as answers end.
+func TestStreamsEndWithTheService(t *testing.T) {
+	t.Parallel()
+	var config net.ListenConfig
+	free, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	k := newKit(t, func(c *Config) { c.Listen = address })
+	k.must(free.Close())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- k.serve(ctx) }()
+	k.wait("the service to listen", func() bool {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	f := follow(t, "http://"+address, bearer...)
+	f.next("night")
+	stop()
+	f.ended()
+	if f.broken != nil {
+		t.Errorf("the stream was cut off: %v", f.broken)
+	}
+	select {
+	case err := <-done:
+		k.must(err)
+	case <-time.After(eventPatience):
+		t.Fatal("the service does not stop")
 	}
 }
 
