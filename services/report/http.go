@@ -55,6 +55,7 @@ func (s *Service) serve(ctx context.Context) error {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.deps.Logger.Handler(), slog.LevelWarn), TLSConfig: s.deps.TLS,
 	}
+	server.RegisterOnShutdown(s.live.endStreams)
 	listener = netutil.LimitListener(listener, maxConnections)
 	if s.deps.TLS != nil {
 		listener = tls.NewListener(listener, s.deps.TLS)
@@ -106,7 +107,10 @@ func (s *Service) routes() []route {
 		{"POST /signout", anyone, fhirAll, s.signOut},
 
 		{"GET /{$}", access.Read, fhirAll, s.tonightPage},
-		{"GET /tonight/live", access.Read, fhirAll, s.tonightLive},
+		{"GET /tonight/events", access.Read, fhirAll, s.tonightEvents},
+		{"GET /tonight/people", access.Read, fhirAll, s.tonightPeople},
+		{"GET /nights", access.Read, fhirAll, s.nightsPage},
+		{"GET /nights/{night}", access.Read, fhirAll, s.nightPage},
 		{"GET /patients", access.Read, fhirAll, s.patientsPage},
 		{"GET /patients/{id}", access.Read, fhirAll, s.patientPage},
 		{"GET /quarantine", access.Operate, fhirAll, s.quarantinePage},

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/noctua-screening/noctua/pkg/access"
+	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
 // maxCallers bounds memory: of more callers than this the quietest are forgotten, and begin anew.
@@ -22,12 +23,14 @@ type limits struct {
 
 	mu      sync.Mutex
 	running int
+	streams int // of those that run
 	callers map[string]*caller
 }
 
 type caller struct {
 	rate    *rate.Limiter
 	running int
+	streams int // of those that run
 	last    time.Time
 }
 
@@ -83,6 +86,33 @@ func (l *limits) enter(who asker, now time.Time) (leave func(), refused error) {
 		defer l.mu.Unlock()
 		c.running--
 		l.running--
+	}, nil
+}
+
+// streamShare of the requests that may run, of one caller and of all, may be streams, which go on for as long as somebody looks: the others are left for what they
+// look at.
+const streamShare = 2
+
+// stream counts a request that was let in as one that goes on, and returns what counts it out; or why it must not.
+func (l *limits) stream(who asker) (leave func(), refused error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.callers[callerOf(who)]
+	switch {
+	case c == nil: // who has a request under way is not forgotten
+		return nil, fault.New(fault.Internal, "caller-missing", "a stream was asked for outside a request")
+	case c.streams >= max(1, l.eachCaller/streamShare):
+		return nil, &httpError{http.StatusTooManyRequests, "requests-too-many", "too many of your pages follow the night already; close some"}
+	case l.streams >= max(1, l.together/streamShare):
+		return nil, &httpError{http.StatusServiceUnavailable, "busy", "as many pages follow the night as Noctua serves; try again later"}
+	}
+	c.streams++
+	l.streams++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		c.streams--
+		l.streams--
 	}, nil
 }
 

@@ -31,6 +31,11 @@ func (q Stream) Consume(ctx context.Context, handle func(context.Context, event.
 	}.Run(ctx)
 }
 
+// DeadLetters implements queue.
+func (q Stream) DeadLetters(ctx context.Context, limit int) ([]stream.DeadLetter, error) {
+	return q.Conn.DeadLetters(ctx, limit)
+}
+
 // Lag implements queue.
 func (q Stream) Lag(ctx context.Context, consumer string) (int, error) {
 	lag, err := q.Conn.Lag(ctx, consumer)

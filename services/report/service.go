@@ -23,6 +23,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/reportpdf"
+	"github.com/noctua-screening/noctua/pkg/stream"
 	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -50,6 +51,8 @@ type queue interface {
 	Consume(ctx context.Context, handle func(ctx context.Context, e event.Envelope) error) error
 	// Lag returns how many events the named consumer has not acknowledged.
 	Lag(ctx context.Context, consumer string) (int, error)
+	// DeadLetters returns the newest messages that workers gave up, at most limit.
+	DeadLetters(ctx context.Context, limit int) ([]stream.DeadLetter, error)
 }
 
 // exports are what the service shows and asks of the archives that results are sent to, and of the receivers of reports.
@@ -219,6 +222,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
 		limits:  newLimits(cfg),
 		denials: newDenials(),
+		live:    live{over: make(chan struct{})},
 		wake:    make(chan struct{}, 1),
 		ready:   make(chan struct{}),
 	}, nil

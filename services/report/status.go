@@ -3,9 +3,11 @@ package report
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/access"
+	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -19,6 +21,34 @@ type tally struct {
 	record.Status
 	Ungradable, NotAnalysed int
 	Inbox                   int
+	// Waiting is what of Inbox lies in the folder of each clinic; "": of no clinic, or of too many.
+	Waiting map[string]waiting
+	// Unplaced is what of Pending nobody knows the clinic of yet.
+	Unplaced int
+}
+
+// waiting is what lies in the inbox, and since when the oldest of it does; zero: there is nothing, or the store does not say.
+type waiting struct {
+	n     int
+	since time.Time
+}
+
+// maxWaiting bounds memory: of more clinics than this the rest is counted together.
+const maxWaiting = 2000
+
+// wait counts an object of the inbox.
+func (t *tally) wait(info blob.Info) {
+	clinic, _, ok := strings.Cut(info.Key, "/")
+	if _, known := t.Waiting[clinic]; !ok || !known && len(t.Waiting) >= maxWaiting {
+		clinic = ""
+	}
+	w := t.Waiting[clinic]
+	if w.n == 0 || !info.LastModified.IsZero() && info.LastModified.Before(w.since) {
+		w.since = info.LastModified
+	}
+	w.n++
+	t.Waiting[clinic] = w
+	t.Inbox++
 }
 
 // Status counts images. Numbers of what is finished are of what came since a moment (zero: ever); what is pending counts
@@ -53,13 +83,13 @@ func (s *Service) tally(ctx context.Context, clinics access.Clinics, since time.
 // countOnce reads upstream first: inbox, stream, index. What moves on meanwhile is seen twice rather than not at all: an object
 // leaves the inbox after its event is stored, and an event is acknowledged after it is in the index.
 func (s *Service) countOnce(ctx context.Context, clinics access.Clinics, since time.Time) (tally, error) {
-	var t tally
+	t := tally{Waiting: map[string]waiting{}}
 	if s.deps.Upstream != nil && clinics.All() {
 		waiting, err := s.deps.Upstream(ctx)
 		if err != nil {
 			return t, fmt.Errorf("counting what waits before the inbox: %w", err)
 		}
-		t.Inbox += waiting
+		t.Inbox, t.Unplaced = t.Inbox+waiting, t.Unplaced+waiting
 	}
 	prefixes := []string{""}
 	if !clinics.All() {
@@ -69,11 +99,11 @@ func (s *Service) countOnce(ctx context.Context, clinics access.Clinics, since t
 		}
 	}
 	for _, prefix := range prefixes {
-		for _, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, prefix) {
+		for info, err := range s.deps.Blob.List(ctx, s.deps.Blob.Buckets().Inbox, prefix) {
 			if err != nil {
 				return t, fmt.Errorf("counting what is in the inbox: %w", err)
 			}
-			t.Inbox++
+			t.wait(info)
 		}
 	}
 	segmentLag, err := s.deps.Queue.Lag(ctx, SegmentConsumer)
@@ -97,6 +127,7 @@ func (s *Service) countOnce(ctx context.Context, clinics access.Clinics, since t
 	// What waits for segmentation is pending in the index as well, unless the index has not seen it yet. Of that nobody knows the clinic:
 	// it counts for each, so that none takes its night for finished that is not.
 	unseen := max(reportLag, segmentLag-all.Pending)
+	t.Unplaced += max(unseen, 0)
 	t.fill(counts, t.Inbox+counts.Pending+unseen+counts.Releasing)
 	return t, s.pace(ctx, clinics, &t)
 }

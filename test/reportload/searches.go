@@ -136,7 +136,9 @@ func searches() []search {
 				_, _, err = x.Pace(ctx, scope.clinics, end.Add(-time.Minute))
 			}
 			return err
-		}}, search{name: "status of all times, " + scope.name, reads: true, ask: func(ctx context.Context, x *index, _ site, _ *rand.Rand) error {
+		}})
+		all = append(all, nightSearches(scope.name, scope.clinics)...)
+		all = append(all, search{name: "status of all times, " + scope.name, reads: true, ask: func(ctx context.Context, x *index, _ site, _ *rand.Rand) error {
 			_, err := x.Count(ctx, scope.clinics, time.Time{})
 			return err
 		}})

@@ -104,6 +104,7 @@ type Counts struct {
 	Pending, Done, Failed, Duplicate, Quarantined int
 	Ungradable, NotAnalysed                       int // of Done
 	Releasing, Discarded                          int // files in quarantine that need nobody, and are not of Quarantined
+	Released                                      int // files that were let out of quarantine: what came of them is counted as what it is; of CountClinics alone
 	Reports, Patients                             int
 }
 

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"strconv"
 	"time"
 )
 
@@ -22,7 +23,9 @@ func Static() (fs.FS, error) { return fs.Sub(static, "static") }
 // Names of the pages.
 const (
 	Tonight     = "tonight"
-	Live        = "live" // the part of Tonight that is fetched again and again
+	People      = "people" // the lists of patients of Tonight, alone
+	Night       = "night"
+	Nights      = "nights"
 	Patients    = "patients"
 	Patient     = "patient"
 	Quarantine  = "quarantine"
@@ -48,6 +51,9 @@ func New(zone *time.Location) (*Pages, error) {
 			const digits = 12
 			return s[:min(len(s), digits)]
 		},
+		"date":  func(t time.Time) string { return t.In(zone).Format("Mon 2 Jan 2006") },
+		"month": func(t time.Time) string { return t.In(zone).Format("January 2006") },
+		"group": group,
 		"plural": func(n int, one, many string) string {
 			if n == 1 {
 				return one
@@ -56,19 +62,50 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
-		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/live.html", "templates/"+name+".html")
+	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
+		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/nightparts.html", "templates/people.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
 		}
 		p.byName[name] = t
 	}
-	t, err := template.New("live.html").Funcs(functions).ParseFS(templates, "templates/live.html")
+	t, err := template.New("people.html").Funcs(functions).ParseFS(templates, "templates/people.html", "templates/nightparts.html", "templates/layout.html")
 	if err != nil {
-		return nil, fmt.Errorf("parsing page %s: %w", Live, err)
+		return nil, fmt.Errorf("parsing page %s: %w", People, err)
 	}
-	p.byName[Live] = t
+	p.byName[People] = t
 	return p, nil
+}
+
+// group writes a number with its thousands apart, by narrow spaces that do not break.
+func group(n int) string {
+	text := strconv.Itoa(n)
+	for at := len(text) - 3; at > 0 && text[at-1] != '-'; at -= 3 {
+		text = text[:at] + "\u202f" + text[at:]
+	}
+	return text
+}
+
+// Parts of Tonight that change by themselves, in their order.
+const (
+	PartVerdict = "verdict"
+	PartNeeds   = "needs"
+	PartNumbers = "numbers"
+	PartCourse  = "course"
+	PartClinics = "clinics"
+)
+
+// LiveParts renders the parts of Tonight that change by themselves.
+func (p *Pages) LiveParts(view LiveView) ([]LivePart, error) {
+	var parts []LivePart
+	for _, name := range []string{PartVerdict, PartNeeds, PartNumbers, PartCourse, PartClinics} {
+		var out bytes.Buffer
+		if err := p.byName[People].ExecuteTemplate(&out, "live-"+name, view); err != nil {
+			return nil, fmt.Errorf("rendering part %s: %w", name, err)
+		}
+		parts = append(parts, LivePart{Name: name, HTML: template.HTML(out.String())}) //nolint:gosec // html/template made it
+	}
+	return parts, nil
 }
 
 // Render writes a page. Nothing is written if the page fails.

@@ -65,6 +65,11 @@ func Run(t *testing.T, open Open) {
 		"polling several processes":    testPolling,
 		"counting stops":               testCountTo,
 		"emptied":                      testClear,
+		"numbers by clinic":            testClinicCounts,
+		"course of a night":            testCourse,
+		"reasons of a night":           testReasons,
+		"nights beside":                testBeside,
+		"what did not come":            testLacking,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
