@@ -21,6 +21,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/raster"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/board"
 	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -80,12 +81,16 @@ type Deps struct {
 	PatientKey func(clinic, issuer, patientID string) string
 	// Authority tells who has a token.
 	Authority authority
+	// Accounts are the people who sign in with a name and a password; nil: they sign in with tokens alone.
+	Accounts accounts
 	// TLS is how the interface speaks TLS; nil: it speaks in the clear.
 	TLS *tls.Config
 	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
 	DICOMWeb http.Handler
 	// Exports send results to archives, Deliveries reports to receivers; nil: there are none.
 	Exports, Deliveries exports
+	// System are the parts beyond the service, for the page that shows how they are; nil: there are none.
+	System *System
 	Logger              *slog.Logger
 	Clock               func() time.Time
 }
@@ -174,11 +179,13 @@ type Service struct {
 	cfg      Config
 	pages    *web.Pages
 	sessions *sessions
+	guesses  *guesses
 	audit    *audit.Log
 	pictures *pictures
 	limits   *limits
 	denials  *denials
 	live     live
+	board    *board.Board
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
 	wake chan struct{}
@@ -202,16 +209,19 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the page templates: %w", err)
 	}
-	return &Service{
+	s := &Service{
 		deps: deps, cfg: cfg, pages: pages,
 		sessions: newSessions(deps.Clock),
+		guesses:  newGuesses(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
 		limits:   newLimits(cfg),
 		denials:  newDenials(),
 		wake:     make(chan struct{}, 1),
 		ready:    make(chan struct{}),
-	}, nil
+	}
+	s.board = board.New(s.parts(), 0, 0, deps.Clock)
+	return s, nil
 }
 
 // Run works until ctx ends, then returns nil: consumes events, reconciles, issues reports, publishes nights and serves HTTP.
@@ -221,6 +231,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.deps.Queue.Consume(ctx, s.handle) })
 	group.Go(func() error { return s.reconcileLoop(ctx) })
 	group.Go(func() error { return s.watchAudit(ctx) })
+	group.Go(func() error { return s.watchDisk(ctx) })
 	group.Go(func() error {
 		// Before the index is whole, an assembled report could lack images.
 		select {

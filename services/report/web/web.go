@@ -28,6 +28,7 @@ const (
 	Quarantine  = "quarantine"
 	Quarantined = "quarantined"
 	SignIn      = "signin"
+	Account     = "account"
 	Failed      = "error"
 )
 
@@ -56,7 +57,7 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
+	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Account, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/live.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
