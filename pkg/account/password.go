@@ -60,7 +60,7 @@ func CheckPassword(name, password string) error {
 	case !utf8.ValidString(password):
 		return weak("the password is not text")
 	case length < MinPassword:
-		return weak("the password should have at least %d characters; a few words in a row are easy to remember", MinPassword)
+		return weak("the password should have at least %d characters", MinPassword)
 	case length > MaxPassword:
 		return weak("the password should have at most %d characters", MaxPassword)
 	}

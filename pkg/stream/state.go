@@ -10,7 +10,6 @@ import (
 
 // State is what the broker and its streams are doing.
 type State struct {
-	Server    string // version of the NATS server
 	Consumers []ConsumerState
 	// Dead is how many dead letters there are, DeadNewest when the newest was written; zero: there is none.
 	Dead       int
@@ -35,7 +34,7 @@ func (c *Conn) State(ctx context.Context) (State, error) {
 	c.mu.Lock()
 	t := c.topology
 	c.mu.Unlock()
-	s := State{Server: c.nc.ConnectedServerVersion()}
+	var s State
 	if t == nil {
 		return s, nil
 	}
@@ -91,3 +90,6 @@ func (c *Conn) consumerState(ctx context.Context, spec ConsumerSpec) (ConsumerSt
 	}
 	return s, nil
 }
+
+// ServerVersion is the version of the NATS server; "" while there is no connection.
+func (c *Conn) ServerVersion() string { return c.nc.ConnectedServerVersion() }

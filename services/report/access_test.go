@@ -130,6 +130,7 @@ func table(c clinicData) map[string]asked {
 	}
 	const everything = "_include=DiagnosticReport:patient&_include=DiagnosticReport:result&_include=DiagnosticReport:imaging-study&_revinclude=Provenance:target"
 	return map[string]asked{
+		"GET /system": get("/system", false, false), "GET /api/system": get("/api/system", false, false),
 		"GET /healthz": get("/healthz", false, false), "GET /readyz": get("/readyz", false, false), "GET /static/{file}": get("/static/owl.svg", false, false),
 		"GET /signin": get("/signin", false, false), "POST /signin": {method: http.MethodPost, address: "/signin", form: true, changes: true},
 		"POST /signout": {method: http.MethodPost, address: "/signout", form: true, changes: true},

@@ -120,6 +120,9 @@ func (s *Service) routes() []route {
 		{"POST /quarantine/release", access.Operate, fhirAll, s.ruleForm(record.ActionRelease)},
 		{"POST /quarantine/discard", access.Operate, fhirAll, s.ruleForm(record.ActionDiscard)},
 
+		{"GET /system", access.Operate, fhirAll, s.systemPage},
+
+		{"GET /api/system", access.Operate, fhirAll, s.apiSystem},
 		{"GET /api/me", anyone, fhirAll, s.apiMe},
 		{"GET /api/status", access.Read, fhirAll, s.apiStatus},
 		{"GET /api/reports", access.Read, fhirAll, s.apiReports},

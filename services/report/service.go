@@ -91,8 +91,8 @@ type Deps struct {
 	Exports, Deliveries exports
 	// System are the parts beyond the service, for the page that shows how they are; nil: there are none.
 	System *System
-	Logger              *slog.Logger
-	Clock               func() time.Time
+	Logger *slog.Logger
+	Clock  func() time.Time
 }
 
 // Config of the service.

@@ -201,6 +201,8 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 	deps.Blob, deps.Queue, deps.Photo, deps.Logger, deps.Clock = b.blobs, reportStream(b), b.photo, b.logger.With("service", "report"), time.Now
 	deps.PatientKey = patientKeys(keys.SiteSecret)
 	deps.DICOMWeb = stow.proxy(b.logger.With("service", "stow"))
+	info := engine.Info()
+	deps.System = c.system(b, engine.Model(), info.RuntimeVersion, string(info.Provider))
 	deps.Upstream = func(context.Context) (int, error) {
 		waiting, err := watcher.Waiting()
 		for _, w := range watchers {

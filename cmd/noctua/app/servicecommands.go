@@ -237,6 +237,9 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 			inv.logger.Info("made the account of the operator; its first password is in a file", "account", account.OperatorName, "file", people.FirstSignIn())
 		}
 	}
+	if deps.System, err = c.system(b, model); err != nil {
+		return err
+	}
 	exports, err := exporting.services(b, &deps)
 	if err != nil {
 		return err
