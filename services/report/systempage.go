@@ -44,6 +44,10 @@ func (s *Service) systemPage(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range st.Parts {
 		view.Parts = append(view.Parts, web.SystemPart{Name: p.Name, Lamp: string(p.Lamp), State: stateInWord(p.Lamp), Text: p.Text, Detail: p.Detail, Do: p.Do, Since: p.Since})
 	}
+	// What needs somebody comes first.
+	slices.SortStableFunc(view.Parts, func(a, b web.SystemPart) int {
+		return board.Compare(board.Lamp(b.Lamp), board.Lamp(a.Lamp))
+	})
 	for _, v := range st.Versions {
 		view.Versions = append(view.Versions, web.Fact{Name: v.Name, Value: v.Version})
 	}
@@ -158,7 +162,7 @@ func (s *Service) modelView() web.ModelView {
 		view.Facts = append(view.Facts, web.Fact{Name: "Network", Value: m.Architecture})
 	}
 	if m.Parameters != nil {
-		view.Facts = append(view.Facts, web.Fact{Name: "Weights", Value: strconv.Itoa(*m.Parameters)})
+		view.Facts = append(view.Facts, web.Fact{Name: "Weights", Value: thousands(*m.Parameters)})
 	}
 	for _, t := range m.TrainingData {
 		view.Training = append(view.Training, web.TrainingLine{Name: t.Name, Split: t.Split, Licence: t.Licence, Images: t.Images})
@@ -167,6 +171,15 @@ func (s *Service) modelView() web.ModelView {
 		view.Figures = append(view.Figures, web.FigureLine{Set: f.Set, Name: f.Name, Value: strconv.FormatFloat(f.Value, 'f', 4, 64), Protocol: f.Protocol})
 	}
 	return view
+}
+
+// thousands writes a number with commas.
+func thousands(n int) string {
+	text := strconv.Itoa(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
 }
 
 // systemDocument is the answer of /api/system.

@@ -32,7 +32,7 @@ func systemOf(b *backbone, model *unet.Model) *report.System {
 			{Name: "S3", Do: "Start the S3 server, or see whether it is reached from here, and whether its keys are right. Until it answers Noctua takes no pictures and shows no reports.", Check: answering(b.blobs.Ready, "The object store answers.")},
 			{Name: "Clock", Do: "See whether chrony, ntpd or systemd-timesyncd runs. Times in reports and the audit log come from this clock, and signatures for S3 are refused when it is minutes off.", Check: checkClock},
 		},
-		Queue: queueState(b), Card: report.ModelCard{Manifest: model.Manifest, Text: text},
+		Queue: reportStream(b).State, Card: report.ModelCard{Manifest: model.Manifest, Text: text},
 		Versions: []report.Version{{Name: "Go", Version: strings.TrimPrefix(runtime.Version(), "go")}},
 	}
 }
@@ -44,25 +44,6 @@ func answering(ask func(context.Context) error, text string) func(context.Contex
 			return board.Finding{}, err
 		}
 		return board.Finding{Lamp: board.Green, Text: text}, nil
-	}
-}
-
-// queueState asks the message queue.
-func queueState(b *backbone) func(context.Context) (report.QueueState, error) {
-	return func(ctx context.Context) (report.QueueState, error) {
-		state, err := b.conn.State(ctx)
-		if err != nil {
-			return report.QueueState{}, err
-		}
-		q := report.QueueState{Dead: state.Dead, DeadNewest: state.DeadNewest}
-		for _, c := range state.Consumers {
-			active := c.LastDelivered
-			if c.LastAcked.After(active) {
-				active = c.LastAcked
-			}
-			q.Consumers = append(q.Consumers, report.QueueConsumer{Name: c.Name, Waiting: c.Pending, InProgress: c.AckPending, Redelivered: c.Redelivered, Oldest: c.Oldest, IdleSlots: c.Waiting, LastActive: active})
-		}
-		return q, nil
 	}
 }
 

@@ -34,6 +34,9 @@ func Worst(lamps ...Lamp) Lamp {
 	return worst
 }
 
+// Compare orders lamps, the better first.
+func Compare(a, b Lamp) int { return worse[a] - worse[b] }
+
 // Finding is how a part was found.
 type Finding struct {
 	Lamp Lamp
