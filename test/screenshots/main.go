@@ -77,9 +77,11 @@ func run(data, out, scheme string, width, height int64) error {
 	}
 	if err := errors.Join(
 		shot("sign-in", chromedp.Navigate(url)),
-		shot("tonight", chromedp.SendKeys("#token", secrets.Token+"\r"), chromedp.WaitVisible("nav")),
+		shot("tonight", chromedp.Click(".with-token summary"), chromedp.SendKeys("#token", secrets.Token+"\r"), chromedp.WaitVisible("nav")),
 		shot("quarantine", chromedp.Navigate(url+"/quarantine")),
 		shot("patients", chromedp.Navigate(url+"/patients")),
+		shot("system", chromedp.Navigate(url+"/system"), chromedp.WaitVisible("[data-board]")),
+		shot("account", chromedp.Navigate(url+"/account")),
 	); err != nil {
 		return err
 	}
