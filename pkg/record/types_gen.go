@@ -85,12 +85,13 @@ type AuditEntity struct {
 	// report-list, report, patient-list, patient: of the API and the pages; picture:
 	// a photograph or what was made of it; resource, search: of FHIR; decision: about
 	// a file in quarantine; export: results to archives; upload: addresses for it;
-	// session: signing in and out; tokens: the file of tokens was changed; audit-log:
-	// this log; request: something that was denied.
+	// session: signing in and out; tokens: the file of tokens was changed; accounts:
+	// the file of accounts was, or somebody chose another password; audit-log: this
+	// log; request: something that was denied.
 	Kind string `json:"kind"`
 
-	// Of tokens: the names of those that are there now, with commas between them, as
-	// far as they fit.
+	// Of tokens and accounts: the names of those that are there now (of a password,
+	// of whose it is), with commas between them, as far as they fit.
 	Names string `json:"names,omitempty,omitzero"`
 
 	// Of a request that was denied: how many others were denied since the entry of

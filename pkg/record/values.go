@@ -145,6 +145,7 @@ const (
 	EntityUpload            = "upload"
 	EntitySession           = "session"
 	EntityTokens            = "tokens"
+	EntityAccounts          = "accounts"
 	EntityAuditLog          = "audit-log"
 	EntityRequest           = "request"
 )

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -29,9 +30,13 @@ var vesselClasses = []string{VesselClass, "artery", "vein"}
 // ManifestFile is the manifest's name in a model's folder.
 const ManifestFile = "manifest.json"
 
+// CardFile describes a model to people.
+const CardFile = "README.md"
+
 // Bounds of what is read into memory.
 const (
 	maxManifestBytes = 1 << 20
+	maxCardBytes     = 256 << 10
 	maxModelBytes    = 2 << 30 // the limit of ONNX's own format (protobuf)
 )
 
@@ -72,6 +77,21 @@ func LoadModelFS(files fs.FS, origin string) (*Model, error) {
 		return nil, fault.New(fault.Invalid, "model-altered", "%s has the SHA-256 %x, but its manifest says %s: the file was changed or cut off, get the model folder again", filepath.Join(origin, manifest.File), sum, manifest.Sha256)
 	}
 	return &Model{Origin: origin, Manifest: *manifest, files: files, onnx: onnx}, nil
+}
+
+// Card is the model card (README.md) for people; "" where the folder has none. Fault: Invalid model-altered where it is no text of at most 256 KiB.
+func (m *Model) Card() (string, error) {
+	if _, err := fs.Stat(m.files, CardFile); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	raw, err := readBounded(m.files, m.Origin, CardFile, maxCardBytes)
+	if err != nil {
+		return "", err
+	}
+	if !utf8.Valid(raw) {
+		return "", fault.New(fault.Invalid, "model-altered", "%s is not text", filepath.Join(m.Origin, CardFile))
+	}
+	return string(raw), nil
 }
 
 // Bytes is the size of the ONNX file.

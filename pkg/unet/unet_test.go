@@ -449,3 +449,36 @@ func TestLocateLibrary(t *testing.T) {
 		t.Errorf("cache: %s, %v", got, err)
 	}
 }
+
+func TestModelCard(t *testing.T) {
+	t.Parallel()
+	card := func(text string) (string, error) {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(tiny)); err != nil {
+			t.Fatal(err)
+		}
+		if text != "" {
+			if err := os.WriteFile(filepath.Join(dir, unet.CardFile), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.RemoveAll(filepath.Join(dir, unet.CardFile)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := unet.LoadModel(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Card()
+	}
+	for _, text := range []string{"", "# A model\n"} {
+		if got, err := card(text); err != nil || got != text {
+			t.Errorf("%q, %v; want %q", got, err, text)
+		}
+	}
+	for _, text := range []string{"\xff\xfe", strings.Repeat("a", 1<<19)} {
+		if _, err := card(text); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v", err)
+		}
+	}
+}

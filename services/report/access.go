@@ -38,6 +38,8 @@ type asker struct {
 	agent record.AuditAgent
 	// clinics are those for which they may do what the request asks for. Whatever else there is does not exist for them.
 	clinics access.Clinics
+	// mustChange: they have to choose another password before anything else.
+	mustChange bool
 }
 
 type askerKey struct{}
@@ -77,20 +79,16 @@ func (s *Service) recognise(r *http.Request) (asker, bool, error) {
 		}
 		return asker{Principal: p, agent: record.AuditAgent{Via: string(p.Via), Name: p.Name, Address: addressOf(r)}}, true, nil
 	}
-	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return nobody, false, nil //nolint:nilerr // the only error is that there is none
-	}
-	sum, ok := s.sessions.find(cookie.Value)
+	secret := s.cookieOf(r, sessionCookie)
+	open, ok := s.sessions.find(secret, byHand(r))
 	if !ok {
 		return nobody, false, nil
 	}
-	p, ok, err := s.deps.Authority.ByHash(sum)
+	p, mustChange, ok, err := s.principalOf(open)
 	if !ok || err != nil {
 		return nobody, false, err
 	}
-	p.Via = access.ViaSession
-	return asker{Principal: p, agent: s.sessionAgent(r, p, cookie.Value)}, true, nil
+	return asker{Principal: p, agent: s.sessionAgent(r, p, secret), mustChange: mustChange}, true, nil
 }
 
 // sessionAgent is a person who signed in, as the audit log knows them.
@@ -120,7 +118,17 @@ func (s *Service) admit(w http.ResponseWriter, req *http.Request, r route) (*htt
 		s.refuse(w, req)
 		return nil, nothing
 	}
+	if who.Via == access.ViaSession && unsourced(req) && !r.open() {
+		leave()
+		s.denied(req, who, r.pattern, "origin-missing")
+		s.fail(w, req, &httpError{http.StatusForbidden, "origin-missing", "your browser does not say which page this comes from; use a newer one"})
+		return nil, nothing
+	}
 	if r.scope != "" && r.scope != anyone {
+		if s.passwordFirst(w, req, who) {
+			leave()
+			return nil, nothing
+		}
 		if who.clinics = who.Clinics(r.scope, r.resource); who.clinics.None() {
 			leave()
 			s.denied(req, who, r.pattern, "scope-missing")
@@ -129,6 +137,16 @@ func (s *Service) admit(w http.ResponseWriter, req *http.Request, r route) (*htt
 		}
 	}
 	return req.WithContext(context.WithValue(req.Context(), askerKey{}, who)), leave
+}
+
+// unsourced tells whether a request changes something and does not say where it comes from. Every browser since 2020 says so, and another
+// site's is refused before; programs, which do not, show a token and no cookie.
+func unsourced(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == ""
 }
 
 // everyClinic refuses what is about the site as a whole to those who may not see all of it.

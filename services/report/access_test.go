@@ -130,12 +130,15 @@ func table(c clinicData) map[string]asked {
 	}
 	const everything = "_include=DiagnosticReport:patient&_include=DiagnosticReport:result&_include=DiagnosticReport:imaging-study&_revinclude=Provenance:target"
 	return map[string]asked{
+		"GET /system": get("/system", false, false), "GET /api/system": get("/api/system", false, false),
 		"GET /healthz": get("/healthz", false, false), "GET /readyz": get("/readyz", false, false), "GET /static/{file}": get("/static/owl.svg", false, false),
 		"GET /signin": get("/signin", false, false), "POST /signin": {method: http.MethodPost, address: "/signin", form: true, changes: true},
 		"POST /signout": {method: http.MethodPost, address: "/signout", form: true, changes: true},
 		"GET /{$}":      get("/", false, true), "GET /tonight/events": get("/tonight/events", false, false), "GET /tonight/people": get("/tonight/people", false, true),
 		"GET /nights": get("/nights", false, false), "GET /nights/{night}": get("/nights/2026-11-21", false, false),
-		"GET /patients": get("/patients", false, true), "GET /patients/{id}": get("/patients/"+c.patient, true, true),
+		"GET /account": get("/account", false, false), "POST /account/password": {method: http.MethodPost, address: "/account/password", form: true, changes: true},
+		"POST /account/signout": {method: http.MethodPost, address: "/account/signout", form: true, changes: true},
+		"GET /patients":         get("/patients", false, true), "GET /patients/{id}": get("/patients/"+c.patient, true, true),
 		"GET /quarantine": get("/quarantine", false, true), "GET /quarantine/{clinic}/{day}/{id}": get("/quarantine/"+c.file, true, true),
 		"POST /quarantine/release": {method: http.MethodPost, address: "/quarantine/release", body: form, form: true, own: true, changes: true},
 		"POST /quarantine/discard": {method: http.MethodPost, address: "/quarantine/discard", body: form, form: true, own: true, changes: true},
@@ -285,9 +288,13 @@ func TestEveryRouteInEveryRole(t *testing.T) {
 					t.Errorf("%s: %d %s", at, w.Code, w.Body)
 				}
 				// Whatever the answer is, it has nothing of a clinic that is not theirs, and what they asked for of their own.
+				answer := w.Body.Bytes()
+				if !r.known { // the sign-in page has the address that it leads to, which they typed themselves
+					answer = bytes.ReplaceAll(answer, []byte(a.address), nil)
+				}
 				for other, o := range data {
 					for _, mark := range o.marks {
-						if found := bytes.Contains(w.Body.Bytes(), []byte(mark)); found && !r.may(route.scope, route.resource, other) {
+						if found := bytes.Contains(answer, []byte(mark)); found && !r.may(route.scope, route.resource, other) {
 							t.Errorf("%s: the answer has %q of %s", at, mark, other)
 						}
 					}

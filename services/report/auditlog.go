@@ -23,18 +23,19 @@ const (
 	// headNote is its name in the index.
 	headNote = "audit-head"
 	// tokensNote is the name of who had tokens when the log last said so.
-	tokensNote = "token-names"
+	tokensNote   = "token-names"
+	accountsNote = "account-names" // likewise
 	// maxNames bounds them in the log.
 	maxNames = 1000
 )
 
-// watchAudit records changes of the file of tokens, which other programs make, and notes in the index and in the service's log where the
+// watchAudit records changes of the files of tokens and accounts, which other programs make, and notes in the index and in the service's log where the
 // audit log ends, so that a change of the end shows there.
 func (s *Service) watchAudit(ctx context.Context) error {
 	var noted audit.Head
 	for {
 		if err := s.recordTokens(ctx); err != nil && ctx.Err() == nil {
-			s.deps.Logger.Warn("changes of the tokens could not be recorded", slog.Any("error", err))
+			s.deps.Logger.Warn("changes of the tokens or accounts could not be recorded", slog.Any("error", err))
 		}
 		if head := s.audit.Head(); head != noted {
 			if err := s.deps.Store.SetNote(ctx, headNote, fmt.Sprintf("%d:%s", head.Number, head.Sha256)); err != nil {
@@ -53,26 +54,37 @@ func (s *Service) watchAudit(ctx context.Context) error {
 	}
 }
 
-// recordTokens records who has tokens, where that is not what was recorded last.
+// recordTokens records who has tokens and accounts, where that is not what was recorded last.
 func (s *Service) recordTokens(ctx context.Context) error {
-	names, err := s.deps.Authority.Names()
+	tokens, err := s.deps.Authority.Names()
 	if err != nil {
 		return err
 	}
+	if err := s.recordNames(ctx, tokensNote, record.EntityTokens, tokens); err != nil || s.deps.Accounts == nil {
+		return err
+	}
+	people, err := s.deps.Accounts.Names()
+	if err != nil {
+		return err
+	}
+	return s.recordNames(ctx, accountsNote, record.EntityAccounts, people)
+}
+
+func (s *Service) recordNames(ctx context.Context, note, kind string, names []string) error {
 	text := strings.Join(names, ", ")
 	if len(text) > maxNames {
 		text = text[:maxNames] // names and scopes are ASCII
 	}
-	before, err := s.deps.Store.Note(ctx, tokensNote)
+	before, err := s.deps.Store.Note(ctx, note)
 	if err != nil || before == text {
 		return err
 	}
 	err = s.audit.Append(ctx, record.Audit{Action: record.AuditUpdate, Outcome: record.AuditSuccess, Agent: record.AuditAgent{Via: string(access.ViaNone), Address: "localhost"},
-		Entity: record.AuditEntity{Kind: record.EntityTokens, Names: text}})
+		Entity: record.AuditEntity{Kind: kind, Names: text}})
 	if err != nil {
 		return err
 	}
-	return s.deps.Store.SetNote(ctx, tokensNote, text)
+	return s.deps.Store.SetNote(ctx, note, text)
 }
 
 // apiAuditHead answers GET /api/audit/head: where the audit log ended when that was last noted. An index that was made anew has not

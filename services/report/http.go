@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/patientlink"
 	"github.com/noctua-screening/noctua/pkg/record"
+	"github.com/noctua-screening/noctua/services/report/board"
+	"github.com/noctua-screening/noctua/services/report/web"
 )
 
 const (
@@ -105,6 +108,9 @@ func (s *Service) routes() []route {
 		{"GET /signin", "", fhirAll, s.signInPage},
 		{"POST /signin", "", fhirAll, s.signIn},
 		{"POST /signout", anyone, fhirAll, s.signOut},
+		{"GET /account", anyone, fhirAll, s.accountPage},
+		{"POST /account/password", anyone, fhirAll, s.changePassword},
+		{"POST /account/signout", anyone, fhirAll, s.signOutEverywhere},
 
 		{"GET /{$}", access.Read, fhirAll, s.tonightPage},
 		{"GET /tonight/events", access.Read, fhirAll, s.tonightEvents},
@@ -118,6 +124,9 @@ func (s *Service) routes() []route {
 		{"POST /quarantine/release", access.Operate, fhirAll, s.ruleForm(record.ActionRelease)},
 		{"POST /quarantine/discard", access.Operate, fhirAll, s.ruleForm(record.ActionDiscard)},
 
+		{"GET /system", access.Operate, fhirAll, s.systemPage},
+
+		{"GET /api/system", access.Operate, fhirAll, s.apiSystem},
 		{"GET /api/me", anyone, fhirAll, s.apiMe},
 		{"GET /api/status", access.Read, fhirAll, s.apiStatus},
 		{"GET /api/reports", access.Read, fhirAll, s.apiReports},
@@ -164,13 +173,14 @@ func (s *Service) Handler() http.Handler {
 		return fault.New(fault.NotFound, "not-found", "there is nothing at this address")
 	}}))
 	// Browsers say where a changing request comes from; another site's is refused. Together with SameSite=Strict.
-	guarded := http.NewCrossOriginProtection().Handler(mux)
+	guarded := s.sameOrigin().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
+		// Other sites learn nothing; no-referrer would make browsers hide from us, too, where a form comes from (Fetch, 3.2: Origin: null).
+		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
@@ -179,6 +189,18 @@ func (s *Service) Handler() http.Handler {
 		}
 		guarded.ServeHTTP(w, r)
 	})
+}
+
+// sameOrigin refuses what another site's page makes a browser send. A proxy may change the host: the public address is ours, too.
+func (s *Service) sameOrigin() *http.CrossOriginProtection {
+	guard := http.NewCrossOriginProtection()
+	if u, err := url.Parse(s.cfg.PublicURL); err == nil && u.Host != "" {
+		// Scheme and host alone are always taken.
+		if err := guard.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+			s.deps.Logger.Warn("forms are taken from the address of the service alone", slog.Any("error", err))
+		}
+	}
+	return guard
 }
 
 // patient gives a handler all the time that its request needs, as long as something of it arrives within idle: the deadlines of pages
@@ -226,7 +248,11 @@ func (s *Service) wrap(r route) http.Handler {
 // refuse answers a request without a valid token: people get the sign-in page, programs an error.
 func (s *Service) refuse(w http.ResponseWriter, r *http.Request) {
 	if !isFHIR(r) && !strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(r.Header.Get("Accept"), "text/html") {
-		s.showSignIn(w, http.StatusUnauthorized, "")
+		next := "/"
+		if r.Method == http.MethodGet {
+			next = r.URL.RequestURI()
+		}
+		s.showSignIn(w, http.StatusUnauthorized, web.SignInView{Next: next})
 		return
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="noctua"`)
@@ -349,12 +375,12 @@ func (s *Service) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// readyz says whether the service answers queries, as the lamp of the report index on the System page does.
 func (s *Service) readyz(w http.ResponseWriter, r *http.Request) error {
-	if err := s.deps.Store.Ping(r.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), board.DefaultTimeout)
+	defer cancel()
+	if err := s.serving(ctx); err != nil {
 		return err
-	}
-	if !s.isReady() {
-		return fault.New(fault.Transient, "index-rebuilding", "the report index is being rebuilt from the buckets; try again in a few seconds")
 	}
 	s.writeJSON(w, http.StatusOK, "application/json", map[string]string{"status": "ready"})
 	return nil

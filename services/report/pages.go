@@ -42,14 +42,6 @@ func (s *Service) showError(w http.ResponseWriter, r *http.Request, status int, 
 	}
 }
 
-func (s *Service) showSignIn(w http.ResponseWriter, status int, problem string) {
-	view := web.SignInView{Shell: web.Shell{Title: "Sign in"}, Problem: problem}
-	if err := s.show(w, status, web.SignIn, view); err != nil {
-		s.deps.Logger.Error("the sign-in page failed", slog.Any("error", err))
-		http.Error(w, "sign in", status)
-	}
-}
-
 func (s *Service) static(w http.ResponseWriter, r *http.Request) error {
 	files, err := web.Static()
 	if err != nil {

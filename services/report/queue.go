@@ -41,3 +41,20 @@ func (q Stream) Lag(ctx context.Context, consumer string) (int, error) {
 	lag, err := q.Conn.Lag(ctx, consumer)
 	return lag.Pending + lag.AckPending, err
 }
+
+// State is what the queue holds, for the System page.
+func (q Stream) State(ctx context.Context) (QueueState, error) {
+	state, err := q.Conn.State(ctx)
+	if err != nil {
+		return QueueState{}, err
+	}
+	out := QueueState{Dead: state.Dead, DeadNewest: state.DeadNewest}
+	for _, c := range state.Consumers {
+		active := c.LastDelivered
+		if c.LastAcked.After(active) {
+			active = c.LastAcked
+		}
+		out.Consumers = append(out.Consumers, QueueConsumer{Name: c.Name, Waiting: c.Pending, InProgress: c.AckPending, Redelivered: c.Redelivered, Oldest: c.Oldest, IdleSlots: c.Waiting, LastActive: active})
+	}
+	return out, nil
+}

@@ -24,6 +24,7 @@ import (
 	"github.com/noctua-screening/noctua/pkg/record"
 	"github.com/noctua-screening/noctua/pkg/reportpdf"
 	"github.com/noctua-screening/noctua/pkg/stream"
+	"github.com/noctua-screening/noctua/services/report/board"
 	"github.com/noctua-screening/noctua/services/report/deliver"
 	"github.com/noctua-screening/noctua/services/report/export"
 	"github.com/noctua-screening/noctua/services/report/store"
@@ -85,14 +86,18 @@ type Deps struct {
 	PatientKey func(clinic, issuer, patientID string) string
 	// Authority tells who has a token.
 	Authority authority
+	// Accounts are the people who sign in with a name and a password; nil: they sign in with tokens alone.
+	Accounts accounts
 	// TLS is how the interface speaks TLS; nil: it speaks in the clear.
 	TLS *tls.Config
 	// DICOMWeb answers what is below /dicom-web/, by tokens and limits of its own; nil: there is nothing.
 	DICOMWeb http.Handler
 	// Exports send results to archives, Deliveries reports to receivers; nil: there are none.
 	Exports, Deliveries exports
-	Logger              *slog.Logger
-	Clock               func() time.Time
+	// System are the parts beyond the service, for the page that shows how they are; nil: there are none.
+	System *System
+	Logger *slog.Logger
+	Clock  func() time.Time
 }
 
 // Config of the service.
@@ -179,6 +184,7 @@ type Service struct {
 	cfg      Config
 	pages    *web.Pages
 	sessions *sessions
+	guesses  *guesses
 	audit    *audit.Log
 	pictures *pictures
 	// converted are versions of reports as resources, the last that were asked for.
@@ -188,6 +194,7 @@ type Service struct {
 	limits    *limits
 	denials   *denials
 	live      live
+	board     *board.Board
 
 	// wake tells the issuing loop that something changed; one pending wake is enough.
 	wake chan struct{}
@@ -215,9 +222,10 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making room for converted reports: %w", err)
 	}
-	return &Service{
+	s := &Service{
 		deps: deps, cfg: cfg, pages: pages, converted: kept,
 		sessions: newSessions(deps.Clock),
+		guesses:  newGuesses(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
 		limits:  newLimits(cfg),
@@ -225,7 +233,9 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		live:    live{over: make(chan struct{})},
 		wake:    make(chan struct{}, 1),
 		ready:   make(chan struct{}),
-	}, nil
+	}
+	s.board = board.New(s.parts(), 0, 0, deps.Clock)
+	return s, nil
 }
 
 // Run works until ctx ends, then returns nil: consumes events, reconciles, issues reports, publishes nights and serves HTTP.
@@ -235,6 +245,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.deps.Queue.Consume(ctx, s.handle) })
 	group.Go(func() error { return s.reconcileLoop(ctx) })
 	group.Go(func() error { return s.watchAudit(ctx) })
+	group.Go(func() error { return s.watchDisk(ctx) })
 	group.Go(func() error {
 		// Before the index is whole, an assembled report could lack images.
 		select {

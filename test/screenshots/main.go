@@ -127,7 +127,7 @@ func (s studio) signIn(token string) error {
 	if err := s.shoot("sign-in"); err != nil {
 		return err
 	}
-	if err := chromedp.Do(s.ctx, chromedp.SendKeys("#token", token+"\r"), chromedp.WaitVisible("nav")); err != nil {
+	if err := chromedp.Do(s.ctx, chromedp.Click(".with-token summary"), chromedp.SendKeys("#token", token+"\r"), chromedp.WaitVisible("nav")); err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
 	return nil

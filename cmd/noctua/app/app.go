@@ -49,6 +49,7 @@ type commandLine struct {
 	Evaluate   evaluateCommand   `cmd:"" help:"Compare models with labelled data sets."`
 	Model      modelCommand      `cmd:"" help:"Install, list, choose and remove models."`
 	Token      tokenCommand      `cmd:"" help:"Make, list and revoke tokens of programs and people."`
+	Account    accountCommand    `cmd:"" help:"Make, list, disable and remove accounts of people, and set their passwords."`
 	Audit      auditCommand      `cmd:"" help:"Check the audit log."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the report index to the newest schema."`
 	Rebuild    rebuildCommand    `cmd:"" help:"Make the report index anew from the buckets."`

@@ -99,6 +99,10 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	authority := newAuthority(keys.APIToken, tokens, jwts)
+	people, firstPassword, err := openAccounts(inv.ctx, filepath.Join(c.Data, accountsFile))
+	if err != nil {
+		return err
+	}
 	stow, err := c.openStowInside(inv.ctx, inv.logger, authority)
 	if err != nil {
 		return err
@@ -127,13 +131,13 @@ func (c *runCommand) Run(inv *invocation) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	services, err := c.services(b, listener, stow, watched, engine, report.Deps{Store: index, Authority: authority, TLS: certificates}, cfg, exporting, keys)
+	services, err := c.services(b, listener, stow, watched, engine, report.Deps{Store: index, Authority: authority, Accounts: people, TLS: certificates}, cfg, exporting, keys)
 	if err != nil {
 		return err
 	}
 	services = append(services, lifecycle.Component{Name: "embedded servers", Run: servers.Run},
 		lifecycle.Component{Name: "announcement", Run: func(ctx context.Context) error {
-			return c.announce(ctx, inv, keys, b.blobs.Buckets().Inbox, servers.Endpoint, started)
+			return c.announce(ctx, inv, keys, signInAnnouncement(people, firstPassword), b.blobs.Buckets().Inbox, servers.Endpoint, started)
 		}})
 	defer func() {
 		if removeErr := os.Remove(filepath.Join(c.Data, endpointFile)); removeErr != nil && !errors.Is(removeErr, os.ErrNotExist) {
@@ -197,6 +201,8 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 	deps.Blob, deps.Queue, deps.Photo, deps.Logger, deps.Clock = b.blobs, reportStream(b), b.photo, b.logger.With("service", "report"), time.Now
 	deps.PatientKey = patientKeys(keys.SiteSecret)
 	deps.DICOMWeb = stow.proxy(b.logger.With("service", "stow"))
+	info := engine.Info()
+	deps.System = c.system(b, engine.Model(), info.RuntimeVersion, string(info.Provider))
 	deps.Upstream = func(context.Context) (int, error) {
 		waiting, err := watcher.Waiting()
 		for _, w := range watchers {
@@ -218,7 +224,7 @@ func (c *runCommand) services(b *backbone, listener net.Listener, stow *stowDoor
 }
 
 // announce waits until the page answers, tells client commands where Noctua is, and prints how to use it.
-func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets, inbox, s3 string, started time.Time) error {
+func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets, signIn, inbox, s3 string, started time.Time) error {
 	web := "http://" + c.Listen
 	trusted, err := localTLS(c.TLSCert)
 	if err != nil {
@@ -254,6 +260,7 @@ func (c *runCommand) announce(ctx context.Context, inv *invocation, keys secrets
 Noctua %s is ready (%.1f s). It is a screening aid and makes no diagnosis.
 
   Web page      %s
+  Sign in       %s
   API token     %s
   Drop folder   %s
                 copy DICOM files or ZIPs of them into a folder named after the clinic, e.g. %s
@@ -265,7 +272,7 @@ Noctua %s is ready (%.1f s). It is a screening aid and makes no diagnosis.
 
 Stop with Ctrl-C; the next start on %s carries on.
 `,
-		codeVersion(), time.Since(started).Seconds(), web, keys.APIToken,
+		codeVersion(), time.Since(started).Seconds(), web, signIn, keys.APIToken,
 		filepath.Join(c.Data, dropFolder), filepath.Join(c.Data, dropFolder, "CLINIC"),
 		e.S3URL, inbox, keys.S3AccessKey,
 		keys.S3AccessKey, keys.S3SecretKey, embedded.Region, e.S3URL, inbox,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/account"
 	"github.com/noctua-screening/noctua/pkg/blob"
 	"github.com/noctua-screening/noctua/pkg/lifecycle"
 	"github.com/noctua-screening/noctua/pkg/oidc"
@@ -150,6 +151,7 @@ type reportCommand struct {
 	Token            string `help:"API token; better given by --token-file or the environment." env:"NOCTUA_TOKEN"`
 	TokenFile        string `help:"File with the API token." env:"NOCTUA_TOKEN_FILE" placeholder:"FILE"`
 	Tokens           string `help:"File of the tokens that may do something alone, made by noctua token." env:"NOCTUA_TOKENS" placeholder:"FILE"`
+	Accounts         string `help:"File of the accounts of people, made by noctua account; where it is not there yet, the account operator is made. Without it people sign in with tokens." env:"NOCTUA_ACCOUNTS" placeholder:"FILE"`
 	SiteSecret       string `help:"Site secret, as noctua ingest has it; with it a study can be given to a patient who has not been seen yet. Better given by --site-secret-file or the environment." env:"NOCTUA_SITE_SECRET"`
 	SiteSecretFile   string `help:"File with the site secret." env:"NOCTUA_SITE_SECRET_FILE" placeholder:"FILE"`
 	S3PublicEndpoint string `name:"s3-public-endpoint" help:"S3 address that clients of noctua submit reach, if another." env:"NOCTUA_S3_PUBLIC_ENDPOINT" placeholder:"URL"`
@@ -225,6 +227,19 @@ func (c *reportCommand) Run(inv *invocation) (err error) {
 		return err
 	}
 	deps.PatientKey = patientKeys(siteSecret)
+	if c.Accounts != "" {
+		people, firstPassword, err := openAccounts(inv.ctx, c.Accounts)
+		if err != nil {
+			return err
+		}
+		deps.Accounts = people
+		if firstPassword != "" { // the log, which is collected, says where it is and not what
+			inv.logger.Info("made the account of the operator; its first password is in a file", "account", account.OperatorName, "file", people.FirstSignIn())
+		}
+	}
+	if deps.System, err = c.system(b, model); err != nil {
+		return err
+	}
 	var service *report.Service
 	exports, err := exporting.services(b, &deps, func() pdfMaker { return service.PDF })
 	if err != nil {

@@ -45,11 +45,6 @@ type Field struct {
 	Autocomplete          string
 }
 
-type SignInView struct {
-	Shell
-	Problem string
-}
-
 type FailedView struct {
 	Shell
 	Status int

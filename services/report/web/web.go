@@ -31,6 +31,8 @@ const (
 	Quarantine  = "quarantine"
 	Quarantined = "quarantined"
 	SignIn      = "signin"
+	Account     = "account"
+	System      = "system"
 	Failed      = "error"
 )
 
@@ -42,7 +44,8 @@ type Pages struct {
 // New parses the templates. Times are shown in zone.
 func New(zone *time.Location) (*Pages, error) {
 	functions := template.FuncMap{
-		"clock": func(t time.Time) string { return t.In(zone).Format("15:04") },
+		"clock":  func(t time.Time) string { return t.In(zone).Format("15:04") },
+		"second": func(t time.Time) string { return t.In(zone).Format("15:04:05") },
 		"moment": func(t time.Time) string {
 			return t.In(zone).Format("Mon 2 Jan 2006, 15:04")
 		},
@@ -62,7 +65,7 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
+	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, SignIn, Account, System, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/nightparts.html", "templates/people.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
