@@ -108,6 +108,7 @@ func (s *Service) routes() []route {
 		{"GET /{$}", access.Read, fhirAll, s.tonightPage},
 		{"GET /tonight/live", access.Read, fhirAll, s.tonightLive},
 		{"GET /patients", access.Read, fhirAll, s.patientsPage},
+		{"POST /patients", access.Read, fhirAll, s.patientsSearch},
 		{"GET /patients/{id}", access.Read, fhirAll, s.patientPage},
 		{"GET /quarantine", access.Operate, fhirAll, s.quarantinePage},
 		{"GET /quarantine/{clinic}/{day}/{id}", access.Operate, fhirAll, s.quarantinedPage},

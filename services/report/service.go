@@ -174,6 +174,7 @@ type Service struct {
 	cfg      Config
 	pages    *web.Pages
 	sessions *sessions
+	searches *searches
 	audit    *audit.Log
 	pictures *pictures
 	limits   *limits
@@ -205,6 +206,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 	return &Service{
 		deps: deps, cfg: cfg, pages: pages,
 		sessions: newSessions(deps.Clock),
+		searches: newSearches(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
 		limits:   newLimits(cfg),

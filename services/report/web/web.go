@@ -27,6 +27,7 @@ const (
 	Patient     = "patient"
 	Quarantine  = "quarantine"
 	Quarantined = "quarantined"
+	Sure        = "quarantinesure" // asks before many files are decided about
 	SignIn      = "signin"
 	Failed      = "error"
 )
@@ -56,7 +57,7 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
+	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, Sure, SignIn, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/live.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
