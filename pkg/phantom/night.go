@@ -75,7 +75,7 @@ type visit struct {
 func history(i int) []visit {
 	switch i {
 	case 0:
-		return []visit{{18, 0}, {12, .2}, {6, .45}, {0, .7}}
+		return []visit{{18, 0}, {12, .05}, {6, .1}, {0, .75}}
 	case 1, 2:
 		return []visit{{9, 0}, {0, 0}}
 	case 3:

@@ -321,7 +321,7 @@ func TestVisits(t *testing.T) {
 		t.Error("two photographs of an eye are the same")
 	}
 	before := first
-	for _, lost := range []float64{.2, .45, .7} {
+	for _, lost := range []float64{.1, .4, .75} {
 		now := drawn(t, Options{Seed: 7, Take: 3, Lost: lost})
 		if a, b := before.Vessels.Count(), now.Vessels.Count(); b >= a {
 			t.Errorf("having lost %v the eye has %d pixels of vessels, before %d", lost, b, a)
