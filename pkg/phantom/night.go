@@ -159,9 +159,9 @@ type camera struct {
 
 func cameras() []camera {
 	return []camera{
-		{"Phantom 45", "P45-0001", 1536, 1152, 45},
+		{"Phantom 45", "P45-0001", 1280, 960, 45},
 		{"Phantom 30", "P30-0001", 999, 960, 30},
-		{"Phantom 45 round", "P45-0002", 1200, 1200, 45},
+		{"Phantom 45 round", "P45-0002", 1024, 1024, 45},
 	}
 }
 

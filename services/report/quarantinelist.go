@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -100,7 +99,7 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 	if err != nil {
 		return err
 	}
-	view := web.QuarantineView{Shell: s.shell(r, "Quarantine", web.Quarantine), Decided: f.decided, Days: f.day, Code: f.code, Clinic: f.clinic, Problems: problems,
+	view := web.QuarantineView{Shell: s.shell(r, "Quarantine", web.Quarantine), Decided: f.decided, Days: f.day, Today: s.deps.Clock().In(s.cfg.Location).Format(time.DateOnly), Code: f.code, Clinic: f.clinic, Problems: problems,
 		Entered: entered.view(), AllChosen: entered.all, Until: s.deps.Clock().UTC().Format(time.RFC3339Nano), From: offset + 1, To: offset + len(found)}
 	open, decided := f, f
 	open.decided, decided.decided = false, true
@@ -167,8 +166,7 @@ func (s *Service) groupQuarantine(r *http.Request, f fileFilters, view *web.Quar
 			return err
 		}
 		for _, x := range one {
-			reason, _, _ := strings.Cut(x.History().Finding().Reason, " (For support:")
-			view.Groups[n].Reason = reason
+			view.Groups[n].Reason, _ = plainReason(x.History().Finding().Reason)
 		}
 		if g.Chosen {
 			view.Reason = view.Groups[n].Reason

@@ -18,6 +18,7 @@ func quarantinedLine(f store.Rejected) web.QuarantineLine {
 	d := lineOf(f)
 	line := web.QuarantineLine{ID: d.ID, Link: "/quarantine/" + d.ID, Reason: d.Reason, Action: d.Quarantine.Action, Code: d.Code, File: d.InboxKey, Member: d.Member,
 		Clinic: d.Clinic, ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes), StateText: stateTexts[f.State], MayRelease: f.State == quarantine.Discarded}
+	line.Reason, line.Detail = plainReason(d.Reason)
 	if mayHoldPicture(d.Code) {
 		line.Thumbnail = fmt.Sprintf("/api%s/photo.jpg?width=%d", line.Link, thumbnailWidthPx)
 	}
@@ -35,6 +36,15 @@ func quarantinedLine(f store.Rejected) web.QuarantineLine {
 		line.Decided = &decided
 	}
 	return line
+}
+
+// plainReason takes what only an engineer can use, which the intake puts in brackets behind a reason, from what people at a clinic read.
+func plainReason(text string) (reason, detail string) {
+	reason, detail, found := strings.Cut(text, " (For support: ")
+	if !found {
+		return text, ""
+	}
+	return reason, strings.TrimSuffix(detail, ")")
 }
 
 // thumbnailWidthPx is sharp in a card of a list.

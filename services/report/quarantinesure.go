@@ -106,7 +106,7 @@ func (s *Service) ruleSelection(w http.ResponseWriter, r *http.Request, f form) 
 	if found, err := s.deps.Store.SearchRejected(r.Context(), query); err != nil {
 		return err
 	} else if len(found) > 0 {
-		view.Reason, _, _ = strings.Cut(found[0].History().Finding().Reason, " (For support:")
+		view.Reason, _ = plainReason(found[0].History().Finding().Reason)
 	}
 	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineList, Files: view.Count}); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 type QuarantineLine struct {
 	ID, Link             string
 	Reason, Action, Code string
+	Detail               string // of the reason, for engineers
 	File, Member, Clinic string
 	Patient              string
 	ReceivedAt           time.Time
@@ -32,7 +33,7 @@ type QuarantineView struct {
 	Lines                  []QuarantineLine
 	Groups                 []Group
 	Clinics                []Option // none where there is no choice
-	Days                   string   // day that is chosen, or ""
+	Days, Today            string   // day that is chosen, or ""; and this one
 	Chips                  []Choice // filters that are on; each links to the list without it
 	Code, Clinic           string   // filters
 	Until                  string   // moment of the list: what comes later is not among all of it
