@@ -253,54 +253,88 @@ func TestNight(t *testing.T) {
 	t.Parallel()
 	day := time.Date(2026, 11, 23, 17, 0, 0, 0, time.FixedZone("", 3600))
 	for _, patients := range []int{1, 2, 5, 12, 500} {
-		shots, err := Night(9, patients, day)
+		shots, err := Night(9, patients, 3, day)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(shots) != 2*patients+2 {
-			t.Errorf("%d patients: %d shots, want %d", patients, len(shots), 2*patients+2)
-		}
-		counts, files, ids, seeds := map[Mishap]int{}, map[string]bool{}, map[string]bool{}, map[uint64]int{}
+		counts, files, ids, part := map[Mishap]int{}, map[string]bool{}, map[string]bool{}, Earlier
 		for _, s := range shots {
 			counts[s.Mishap]++
 			if files[s.File] {
 				t.Errorf("two files are named %s", s.File)
 			}
 			files[s.File], ids[s.Person.ID] = true, true
-			seeds[s.Options.Seed]++
-			if !strings.HasPrefix(s.Person.ID, "PHANTOM-") || !strings.Contains(s.Person.Name, "^") || s.Options.Eye != s.Eye || s.Options.Validate() != nil {
+			if !strings.HasPrefix(s.Person.ID, "PHANTOM-") || !strings.Contains(s.Person.Name, "^") || s.Options.Eye != s.Eye || s.Options.Validate() != nil || s.Clinic < 0 || s.Clinic > 2 {
 				t.Errorf("shot %+v", s)
 			}
-			if y, m, d := s.AcquiredAt.Date(); y != 2026 || m != 11 || d != 23 || s.Person.BirthDate.After(s.AcquiredAt) {
-				t.Errorf("acquired at %v, born %v", s.AcquiredAt, s.Person.BirthDate)
+			y, m, d := s.AcquiredAt.Date()
+			if today := y == 2026 && m == 11 && d == 23; today == (s.Part == Earlier) || s.Person.BirthDate.After(s.AcquiredAt) || s.AcquiredAt.After(day.Add(time.Hour)) {
+				t.Errorf("a shot of part %d was acquired at %v; born %v", s.Part, s.AcquiredAt, s.Person.BirthDate)
 			}
+			if s.Part < part {
+				t.Errorf("a shot of part %d comes after one of part %d", s.Part, part)
+			}
+			part = s.Part
 			if (s.Options.Defect != NoDefect) != (s.Mishap == Ungradable) {
 				t.Errorf("defect %q of a shot with mishap %q", s.Options.Defect, s.Mishap)
 			}
 		}
-		if len(ids) != patients || counts[LateralityMissing] != 1 || counts[SentTwice] != 1 || counts[Ungradable] != (patients+3)/5 {
+		for _, once := range []Mishap{LateralityMissing, IDMissing, Truncated, NotFundus, NotDICOM, SentTwice} {
+			if counts[once] != 1 {
+				t.Errorf("%d patients: %d shots with mishap %s", patients, counts[once], once)
+			}
+		}
+		if len(ids) != patients || patients > 2 && counts[Ungradable] == 0 {
 			t.Errorf("%d patients: %d IDs, mishaps %v", patients, len(ids), counts)
 		}
-		// The file that is sent twice is the only picture that appears twice, and says the same.
+		// The file that is sent twice says the same as its twin.
 		last := shots[len(shots)-1]
-		if len(seeds) != len(shots)-1 || seeds[last.Options.Seed] != 2 {
-			t.Errorf("%d seeds in %d shots", len(seeds), len(shots))
-		}
-		i := slices.IndexFunc(shots, func(s Shot) bool { return s.Options.Seed == last.Options.Seed })
+		i := slices.IndexFunc(shots, func(s Shot) bool { return s.Options == last.Options })
 		twin := shots[i]
-		twin.File, twin.Mishap = last.File, last.Mishap
+		twin.File, twin.Part, twin.Mishap = last.File, last.Part, last.Mishap
 		if twin != last {
 			t.Errorf("%+v is not %+v again", last, shots[i])
 		}
-		again, err := Night(9, patients, day)
+		again, err := Night(9, patients, 3, day)
 		if err != nil || !slices.Equal(again, shots) {
 			t.Errorf("the same night differs (%v)", err)
 		}
 	}
 	for _, n := range []int{0, -1, maxPatients + 1} {
-		if _, err := Night(1, n, day); !fault.Is(err, fault.Invalid) {
+		if _, err := Night(1, n, 1, day); !fault.Is(err, fault.Invalid) {
 			t.Errorf("a night of %d patients: %v", n, err)
 		}
+	}
+	if _, err := Night(1, 1, 0, day); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a night without a clinic: %v", err)
+	}
+}
+
+// TestVisits: the same eye again has the same vessels in another light, and what it loses stays lost.
+func TestVisits(t *testing.T) {
+	t.Parallel()
+	first, second := drawn(t, Options{Seed: 7, Take: 1}), drawn(t, Options{Seed: 7, Take: 2})
+	if !slices.Equal(first.Vessels.Pix, second.Vessels.Pix) {
+		t.Error("the vessels of the same eye differ between photographs")
+	}
+	if slices.Equal(first.Picture.Pix, second.Picture.Pix) {
+		t.Error("two photographs of an eye are the same")
+	}
+	before := first
+	for _, lost := range []float64{.1, .4, .75} {
+		now := drawn(t, Options{Seed: 7, Take: 3, Lost: lost})
+		if a, b := before.Vessels.Count(), now.Vessels.Count(); b >= a {
+			t.Errorf("having lost %v the eye has %d pixels of vessels, before %d", lost, b, a)
+		}
+		for i, on := range now.Vessels.Pix {
+			if on != 0 && before.Vessels.Pix[i] == 0 {
+				t.Fatalf("having lost %v the eye has a vessel that it did not have", lost)
+			}
+		}
+		before = now
+	}
+	if kept := float64(before.Vessels.Count()) / float64(first.Vessels.Count()); kept < .2 || kept > .85 {
+		t.Errorf("%.2f of the vessels are left", kept)
 	}
 }
 

@@ -29,7 +29,9 @@ const (
 
 // Options say which eye is drawn and how it is photographed. The zero value of a field means its default.
 type Options struct {
-	Seed          uint64  // of the eye and of the photograph
+	Seed          uint64  // of the eye, and of the photograph if Take is 0
+	Take          uint64  // of the photograph: another one of the same eye has another light and other noise
+	Lost          float64 // share of the branches that the eye has lost, with what left them, 0 to 0.9: more is lost of the same
 	Width, Height int     // pixels, 64 to 8192; default 1024 × 960
 	FOVDeg        float64 // horizontal field of view, 20 to 60 degrees; default 45
 	Eye           Eye     // default Right
@@ -44,6 +46,7 @@ const (
 	minSidePx, maxSidePx = 64, 8192
 	minFOVDeg, maxFOVDeg = 20, 60
 	maxCaption           = 64
+	maxLost              = .9
 	fovShareOfSide       = .95 // diameter of the field of view / shorter side of the picture
 )
 
@@ -72,6 +75,8 @@ func (o Options) Validate() error {
 		return fault.New(fault.Invalid, "phantom-options", "An eye is R or L, but %q was asked for.", o.Eye)
 	case o.Defect != NoDefect && o.Defect != Dark && o.Defect != Blurred:
 		return fault.New(fault.Invalid, "phantom-options", "A defect is dark, blurred or empty, but %q was asked for.", o.Defect)
+	case !(o.Lost >= 0 && o.Lost <= maxLost):
+		return fault.New(fault.Invalid, "phantom-options", "An eye loses 0 to %v of its branches, but %v were asked for.", maxLost, o.Lost)
 	case len(o.Caption) > maxCaption:
 		return fault.New(fault.Invalid, "phantom-options", "A caption has at most %d characters, but one of %d was asked for.", maxCaption, len(o.Caption))
 	}
@@ -99,10 +104,14 @@ func Draw(o Options) (*Photograph, error) {
 	o = o.withDefaults()
 	// The eye and the photograph have random numbers of their own: a dark picture of an eye shows the same eye.
 	eye := rand.New(rand.NewPCG(o.Seed, 1))
-	camera := rand.New(rand.NewPCG(o.Seed, 2))
+	take := o.Seed
+	if o.Take != 0 {
+		take = o.Take
+	}
+	camera := rand.New(rand.NewPCG(take, 2))
 
 	v := newView(o, eye)
-	tree := grow(eye, v.reachDeg())
+	tree := prune(grow(eye, v.reachDeg()), rand.New(rand.NewPCG(o.Seed, 4)), o.Lost)
 	return paint(o, v, tree, eye, camera), nil
 }
 

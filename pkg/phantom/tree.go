@@ -19,6 +19,8 @@ type segment struct {
 	a, b   point
 	ra, rb float64 // half widths at a and b, degrees
 	kind   kind
+	// vessel is the number of the vessel that it is a piece of, from 1; parent that of the one that this left, or 0. A parent's number is the lower one.
+	vessel, parent int
 }
 
 // Growth, degrees.
@@ -219,7 +221,7 @@ func (g *gardener) growOne(s shoot) {
 		if nextHalf < minHalfWidthDeg {
 			return
 		}
-		g.segments = append(g.segments, segment{p, next, half, nextHalf, s.kind})
+		g.segments = append(g.segments, segment{p, next, half, nextHalf, s.kind, self, s.parent})
 		g.taken[s.kind][cellOf(p)] = self
 		p, half = next, nextHalf
 		if untilBranch -= stepDeg; untilBranch <= 0 && !onDisc(p) {
@@ -304,4 +306,24 @@ func angleBetween(from, to float64) float64 {
 		d += 2 * math.Pi
 	}
 	return d
+}
+
+// prune takes a share of the branches away, and with each what left it. Whoever loses more loses what others lose, too.
+func prune(tree []segment, random *rand.Rand, share float64) []segment {
+	if share == 0 {
+		return tree
+	}
+	lost := map[int]bool{} // by number of the vessel; the tree has them in the order of their numbers
+	kept := make([]segment, 0, len(tree))
+	last := 0
+	for _, s := range tree {
+		if s.vessel != last {
+			last = s.vessel
+			lost[s.vessel] = random.Float64() < share && s.parent != 0 || lost[s.parent]
+		}
+		if !lost[s.vessel] {
+			kept = append(kept, s)
+		}
+	}
+	return kept
 }

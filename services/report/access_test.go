@@ -139,6 +139,7 @@ func table(c clinicData) map[string]asked {
 		"GET /account": get("/account", false, false), "POST /account/password": {method: http.MethodPost, address: "/account/password", form: true, changes: true},
 		"POST /account/signout": {method: http.MethodPost, address: "/account/signout", form: true, changes: true},
 		"GET /patients":         get("/patients", false, true), "GET /patients/{id}": get("/patients/"+c.patient, true, true),
+		"POST /patients":  {method: http.MethodPost, address: "/patients", body: "q=x", form: true, changes: true},
 		"GET /quarantine": get("/quarantine", false, true), "GET /quarantine/{clinic}/{day}/{id}": get("/quarantine/"+c.file, true, true),
 		"POST /quarantine/release": {method: http.MethodPost, address: "/quarantine/release", body: form, form: true, own: true, changes: true},
 		"POST /quarantine/discard": {method: http.MethodPost, address: "/quarantine/discard", body: form, form: true, own: true, changes: true},

@@ -118,6 +118,7 @@ func (s *Service) routes() []route {
 		{"GET /nights", access.Read, fhirAll, s.nightsPage},
 		{"GET /nights/{night}", access.Read, fhirAll, s.nightPage},
 		{"GET /patients", access.Read, fhirAll, s.patientsPage},
+		{"POST /patients", access.Read, fhirAll, s.patientsSearch},
 		{"GET /patients/{id}", access.Read, fhirAll, s.patientPage},
 		{"GET /quarantine", access.Operate, fhirAll, s.quarantinePage},
 		{"GET /quarantine/{clinic}/{day}/{id}", access.Operate, fhirAll, s.quarantinedPage},

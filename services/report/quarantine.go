@@ -216,13 +216,18 @@ func pathID(r *http.Request) string {
 	return r.PathValue("clinic") + "/" + r.PathValue("day") + "/" + r.PathValue("id")
 }
 
-// apiQuarantinedPhoto answers GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg: the picture, where it can be decoded.
+// apiQuarantinedPhoto answers GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg[?width=]: the picture, where it can be decoded.
 func (s *Service) apiQuarantinedPhoto(w http.ResponseWriter, r *http.Request) error {
+	width, err := intParam(r.URL.Query(), "width", photoWidthPx, 1, maxWidth)
+	if err != nil {
+		return err
+	}
+	width = (width + widthStep - 1) / widthStep * widthStep
 	found, err := s.findQuarantined(r.Context(), pathID(r))
 	if err != nil {
 		return err
 	}
-	raw, err := s.pictures.get(r.Context(), "quarantine/"+found.Document.Sha256, func(ctx context.Context) ([]byte, error) {
+	raw, err := s.pictures.get(r.Context(), fmt.Sprintf("quarantine/%s/%d", found.Document.Sha256, width), func(ctx context.Context) ([]byte, error) {
 		object, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Quarantine, found.History().Key, quarantinedLimit)
 		if err != nil {
 			return nil, err
@@ -237,7 +242,7 @@ func (s *Service) apiQuarantinedPhoto(w http.ResponseWriter, r *http.Request) er
 		if err := rgb.Check(); err != nil {
 			return nil, err
 		}
-		return encodeJPEG(scale(fromRaster(rgb), photoWidthPx))
+		return encodeJPEG(scale(fromRaster(rgb), width))
 	})
 	if err != nil {
 		return err

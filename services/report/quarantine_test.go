@@ -189,7 +189,13 @@ func TestQuarantinePages(t *testing.T) {
 	if body := page(eye); !strings.Contains(body, "is being released") || !strings.Contains(body, "Anna") || strings.Contains(body, "<form class=\"ruling\"") {
 		t.Errorf("the page after the release: %s", body)
 	}
-	if code := post("discard", url.Values{"id": {quarantineID(other), quarantineID(patient)}, "by": {"Anna"}, "reason": {"x"}}); code != http.StatusSeeOther {
+	// Two at once are asked about first.
+	two := url.Values{"id": {quarantineID(other), quarantineID(patient)}, "by": {"Anna"}, "reason": {"x"}}
+	if code := post("discard", two); code != http.StatusOK || len(k.blob.keys(k.blob.Buckets().Quarantine)) != 5 {
+		t.Errorf("discard of two, unasked: %d", code)
+	}
+	two.Set("sure", "1")
+	if code := post("discard", two); code != http.StatusSeeOther {
 		t.Errorf("discard of two: %d", code)
 	}
 	k.wantQuarantineEmpty()

@@ -152,7 +152,10 @@ func TestQuarantineInABrowser(t *testing.T) {
 	b.tabTo("#reason")
 	b.run("why", chromedp.KeyEvent("Test pictures."))
 	b.tabTo(`button[formaction="/quarantine/discard"]`)
-	b.run("discarding", chromedp.KeyEvent("\r"), chromedp.WaitVisible(".blank"))
+	b.run("discarding", chromedp.KeyEvent("\r"), chromedp.WaitVisible("[data-sure]"))
+	b.shot("quarantine-sure-dark")
+	b.tabTo("[data-sure] button")
+	b.run("being sure", chromedp.KeyEvent("\r"), chromedp.WaitVisible(".blank"))
 	k.wantQuarantineEmpty()
 	b.shot("quarantine-empty-dark")
 

@@ -1,9 +1,11 @@
 package report
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/quarantine"
@@ -15,15 +17,56 @@ import (
 func quarantinedLine(f store.Rejected) web.QuarantineLine {
 	d := lineOf(f)
 	line := web.QuarantineLine{ID: d.ID, Link: "/quarantine/" + d.ID, Reason: d.Reason, Action: d.Quarantine.Action, Code: d.Code, File: d.InboxKey, Member: d.Member,
-		Clinic: d.Clinic, ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes)}
+		Clinic: d.Clinic, ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes), StateText: stateTexts[f.State], MayRelease: f.State == quarantine.Discarded}
+	line.Reason, line.Detail = plainReason(d.Reason)
+	if mayHoldPicture(d.Code) {
+		line.Thumbnail = fmt.Sprintf("/api%s/photo.jpg?width=%d", line.Link, thumbnailWidthPx)
+	}
 	if d.Clinic == quarantine.Unassigned {
-		line.Clinic = "no clinic"
+		line.Clinic = clinicText(d.Clinic)
 		if assigned := f.History().Correction().Clinic; assigned != "" {
 			line.Clinic = assigned + " (assigned)"
 		}
 	}
 	if d.Patient != nil {
 		line.Patient = strings.TrimSpace(personName(d.Patient.Name) + " " + d.Patient.ID)
+	}
+	if n := len(f.Steps); n > 0 {
+		decided := rulingLine(f.Steps[n-1])
+		line.Decided = &decided
+	}
+	return line
+}
+
+// plainReason takes what only an engineer can use, which the intake puts in brackets behind a reason, from what people at a clinic read.
+func plainReason(text string) (reason, detail string) {
+	reason, detail, found := strings.Cut(text, " (For support: ")
+	if !found {
+		return text, ""
+	}
+	return reason, strings.TrimSuffix(detail, ")")
+}
+
+// thumbnailWidthPx is sharp in a card of a list.
+const thumbnailWidthPx = 400
+
+// mayHoldPicture tells whether it is worth looking for a picture in a file that is here for a reason.
+func mayHoldPicture(code string) bool {
+	switch code {
+	case "not-dicom", "object-too-large", "quarantine-bytes-missing":
+		return false
+	}
+	return !strings.HasPrefix(code, "archive-") && !strings.HasPrefix(code, "manifest-")
+}
+
+func rulingLine(step quarantine.Step) web.RulingLine {
+	d := step.Decision
+	line := web.RulingLine{At: d.DecidedAt, What: map[record.DecisionAction]string{record.ActionRelease: "released", record.ActionDiscard: "discarded"}[d.Action], By: d.By, Why: d.Reason}
+	if d.Correction != nil {
+		line.Correction = d.Correction.String()
+	}
+	if step.Release != nil {
+		line.Result = strings.TrimSpace(string(step.Release.Result) + " " + step.Release.Code)
 	}
 	return line
 }
@@ -44,10 +87,12 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 	}
 	history := found.History()
 	view := web.QuarantinedView{
-		Shell: s.shell(r, "Quarantine", web.Quarantine), Line: quarantinedLine(found), StateText: stateTexts[found.State], Study: found.Document.StudyUID, Problems: problems,
+		Shell: s.shell(r, "Quarantine", web.Quarantine), Line: quarantinedLine(found), StateText: stateTexts[found.State], Facts: quarantinedFacts(found), Problems: problems,
 		MayDecide: found.State == quarantine.Open || found.State == quarantine.Discarded, Discarded: found.State == quarantine.Discarded,
 	}
-	view.Photo = "/api" + view.Line.Link + "/photo.jpg"
+	if view.Line.Thumbnail != "" {
+		view.Photo = "/api" + view.Line.Link + "/photo.jpg"
+	}
 	may := history.Correctable()
 	view.AskLaterality, view.AskPatient, view.AskClinic = may.Laterality, may.Patient, may.Clinic
 	if entered.action == record.ActionDiscard {
@@ -55,24 +100,37 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 	} else {
 		view.Release = entered.view()
 	}
-	if p := found.Document.Patient; p != nil {
-		view.BirthDate = p.BirthDate
-	}
 	for _, step := range found.Steps {
-		d := step.Decision
-		line := web.RulingLine{At: d.DecidedAt, What: string(d.Action), By: d.By, Why: d.Reason}
-		if d.Correction != nil {
-			line.Correction = d.Correction.String()
-		}
-		if step.Release != nil {
-			line.Result = strings.TrimSpace(string(step.Release.Result) + " " + step.Release.Code)
-		}
-		view.History = append(view.History, line)
+		view.History = append(view.History, rulingLine(step))
 	}
 	if err := s.audited(r, record.AuditEntity{Kind: record.EntityQuarantineFile, QuarantineKey: history.Key}); err != nil {
 		return err
 	}
 	return s.show(w, status, web.Quarantined, view)
+}
+
+// quarantinedFacts are what is known of a file, from its header and from where it came.
+func quarantinedFacts(f store.Rejected) (facts []web.Fact) {
+	d := f.Document
+	add := func(name, value string) {
+		if value = strings.TrimSpace(value); value != "" {
+			facts = append(facts, web.Fact{Name: name, Value: value})
+		}
+	}
+	if p := d.Patient; p != nil {
+		add("Patient", personName(p.Name))
+		add("Patient ID", p.ID)
+		add("Issuer of the ID", p.Issuer)
+		add("Born", p.BirthDate)
+		add("Sex", sexText(p.Sex))
+	}
+	add("Study", d.StudyUID)
+	add("Picture", d.SOPUID)
+	add("Lay at", d.InboxKey)
+	add("In the ZIP at", d.Member)
+	add("SHA-256", d.Sha256)
+	add("Receipt", d.ReceiptID)
+	return facts
 }
 
 // form is what a person entered, and what is wrong with it by field.
@@ -81,19 +139,37 @@ type form struct {
 	ids      []string
 	decision record.Decision
 	wrong    []quarantine.Problem
+	// all is set where all files that filters select are meant, up to those that came by until; sure where a person was asked before.
+	all, sure bool
+	filters   fileFilters
+	until     time.Time
 }
 
 // readForm reads the forms of the quarantine's pages.
-func readForm(action record.DecisionAction, values url.Values) form {
+func (s *Service) readForm(action record.DecisionAction, values url.Values) (form, error) {
 	text := func(f quarantine.Field) string { return strings.TrimSpace(values.Get(string(f))) }
-	f := form{action: action, ids: values["id"], decision: record.Decision{Action: action, By: text(quarantine.FieldBy), Reason: text(quarantine.FieldReason)}}
+	f := form{action: action, ids: values["id"], all: values.Get("all") != "", sure: values.Get("sure") != "",
+		decision: record.Decision{Action: action, By: text(quarantine.FieldBy), Reason: text(quarantine.FieldReason)}}
 	correction := record.Correction{Laterality: record.Laterality(text(quarantine.FieldLaterality)), PatientID: text(quarantine.FieldPatientID),
 		Issuer: text(quarantine.FieldIssuer), Clinic: text(quarantine.FieldClinic)}
 	if correction != (record.Correction{}) {
 		f.decision.Correction = &correction
 	}
 	f.wrong = quarantine.Problems(f.decision)
-	return f
+	var err error
+	// The names of the filters in a form are those that the page of the list puts there: code and clinic are fields of the decision, too.
+	if f.filters, err = s.readFileFilters(url.Values{"code": values["filter_code"], "of": values["filter_of"], "day": values["filter_day"], "state": values["filter_state"]}); err != nil {
+		return f, err
+	}
+	if text := values.Get("until"); text != "" {
+		if f.until, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return f, fault.Wrap(fault.Invalid, "form-invalid", err, "the form could not be read; open the list again")
+		}
+	}
+	if f.all && (f.filters.code == "" || f.until.IsZero() || f.filters.decided) {
+		return f, fault.New(fault.Invalid, "selection-invalid", "all files can be chosen of one reason at a time; open the list of that reason")
+	}
+	return f, nil
 }
 
 // view is the form as the page shows it again.
@@ -108,27 +184,40 @@ func (f form) view() web.RulingForm {
 	return v
 }
 
-// ruleForm answers the forms of the pages: about one file it comes back to it, about several to the list.
+// ruling is what the form asks for, of some files.
+func (f form) ruling(ids []string) ruling {
+	return ruling{IDs: ids, By: f.decision.By, Reason: f.decision.Reason, Correction: f.decision.Correction}
+}
+
+// ruleForm answers the forms of the pages: about one file it comes back to it, about several to the list. Before many files are discarded, and before
+// all of a reason are decided about, it asks.
 func (s *Service) ruleForm(action record.DecisionAction) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := r.ParseForm(); err != nil {
 			return fault.Wrap(fault.Invalid, "form-invalid", err, "the form could not be read")
 		}
-		entered := readForm(action, r.PostForm)
+		entered, err := s.readForm(action, r.PostForm)
+		if err != nil {
+			return err
+		}
 		fromList := r.PostForm.Has("list")
 		again := func(status int, problems []string) error {
 			if fromList || len(entered.ids) != 1 {
-				return s.showQuarantine(w, r, status, problems, entered)
+				return s.showQuarantine(w, r, status, entered.filters, problems, entered)
 			}
 			return s.showQuarantined(w, r, status, entered.ids[0], problems, entered)
 		}
 		switch {
-		case len(entered.ids) == 0:
+		case len(entered.ids) == 0 && !entered.all:
 			return again(http.StatusBadRequest, []string{"Choose the files first: each has a box to tick."})
 		case len(entered.wrong) > 0:
 			return again(http.StatusBadRequest, nil)
+		case entered.all:
+			return s.ruleSelection(w, r, entered)
+		case action == record.ActionDiscard && len(entered.ids) > 1 && !entered.sure:
+			return s.askDiscard(w, r, entered)
 		}
-		results, err := s.ruleAll(r, action, ruling{IDs: entered.ids, By: entered.decision.By, Reason: entered.decision.Reason, Correction: entered.decision.Correction})
+		results, err := s.ruleAll(r, action, entered.ruling(entered.ids))
 		if err != nil {
 			return err
 		}
@@ -142,7 +231,7 @@ func (s *Service) ruleForm(action record.DecisionAction) func(http.ResponseWrite
 		case len(problems) > 0:
 			return again(http.StatusConflict, problems)
 		case fromList || len(results) > 1:
-			http.Redirect(w, r, "/quarantine", http.StatusSeeOther)
+			http.Redirect(w, r, entered.filters.link(), http.StatusSeeOther)
 		default:
 			found, err := s.findQuarantined(r.Context(), results[0].ID)
 			if err != nil {

@@ -185,6 +185,7 @@ type Service struct {
 	pages    *web.Pages
 	sessions *sessions
 	guesses  *guesses
+	searches *searches
 	audit    *audit.Log
 	pictures *pictures
 	// converted are versions of reports as resources, the last that were asked for.
@@ -226,6 +227,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		deps: deps, cfg: cfg, pages: pages, converted: kept,
 		sessions: newSessions(deps.Clock),
 		guesses:  newGuesses(deps.Clock),
+		searches: newSearches(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
 		limits:  newLimits(cfg),

@@ -130,6 +130,22 @@ func fill(ctx context.Context, address string, s site, progress func(done int, t
 	}); err != nil {
 		return err
 	}
+	latest := s.latest()
+	columns, _ := store.LineValues(&of, 0)
+	if err := copyRows("lines", append(columns, "latest"), s.Reports, func(n int) ([]any, error) {
+		doc, err := s.report(of, n)
+		if err != nil {
+			return nil, err
+		}
+		_, values := store.LineValues(&doc, doc.IssuedAt.UnixMilli())
+		shown := 0
+		if latest[n] {
+			shown = 1
+		}
+		return append(values, shown), nil
+	}); err != nil {
+		return err
+	}
 	// What the server does by itself in time.
 	if _, err := conn.Exec(ctx, `VACUUM ANALYSE`); err != nil {
 		return err

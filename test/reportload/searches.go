@@ -12,6 +12,8 @@ const (
 	pageRows = 51 // a page and one more, which says that there are more
 	// countTo is how far the service counts for FHIR and the page.
 	countTo = 1000
+	// listTo is how far it counts for the list of patients, where nobody is searched for.
+	listTo = 20_000
 )
 
 // search is one that the service asks; each round is about something else.
@@ -109,11 +111,7 @@ func searches() []search {
 		people("by name", func(s site, r *rand.Rand) store.PatientQuery {
 			return store.PatientQuery{Search: named(s, r), ByKey: true}
 		})
-		people("by name on the page", func(s site, r *rand.Rand) store.PatientQuery {
-			return store.PatientQuery{Search: named(s, r)}
-		})
 		people("by a common name", func(site, *rand.Rand) store.PatientQuery { return store.PatientQuery{Search: "nguyen", ByKey: true} })
-		people("by a common name on the page", func(site, *rand.Rand) store.PatientQuery { return store.PatientQuery{Search: "nguyen"} })
 		people("by four letters", func(s site, r *rand.Rand) store.PatientQuery {
 			return store.PatientQuery{Search: named(s, r)[:4]}
 		})
@@ -127,8 +125,46 @@ func searches() []search {
 		})
 		people("all, last changed first", func(site, *rand.Rand) store.PatientQuery { return store.PatientQuery{Changed: true} })
 		people("all, page 100", func(site, *rand.Rand) store.PatientQuery { return store.PatientQuery{Changed: true, Offset: 99 * 50} })
-		slow("with a failed image", func(site, *rand.Rand) store.PatientQuery {
-			return store.PatientQuery{Changed: true, ImageStatuses: []string{"failed"}}
+		// The page's list: what is found, and how many there are.
+		list := func(name string, query func(s site, r *rand.Rand) store.LineQuery) {
+			all = append(all, search{name: "list " + name + ", " + scope.name, ask: func(ctx context.Context, x *index, s site, r *rand.Rand) error {
+				q := query(s, r)
+				q.Clinics, q.Limit, q.CountTo = scope.clinics, pageRows, listTo
+				if q.Search != "" {
+					q.CountTo = countTo
+				}
+				if _, err := x.FindLines(ctx, q); err != nil {
+					return err
+				}
+				_, err := x.CountLines(ctx, q)
+				return err
+			}})
+		}
+		list("as it opens", func(site, *rand.Rand) store.LineQuery { return store.LineQuery{Descending: true} })
+		list("by name", func(site, *rand.Rand) store.LineQuery { return store.LineQuery{Sort: store.LineName} })
+		list("by study date", func(site, *rand.Rand) store.LineQuery {
+			return store.LineQuery{Sort: store.LineStudyDate, Descending: true}
+		})
+		list("of a night", func(s site, r *rand.Rand) store.LineQuery {
+			at := s.issued(r.IntN(s.Reports)).Truncate(24 * time.Hour).Add(12 * time.Hour)
+			return store.LineQuery{First: store.Span{From: at, To: at.AddDate(0, 0, 1)}, Descending: true}
+		})
+		for _, mark := range store.Marks() {
+			list(string(mark), func(site, *rand.Rand) store.LineQuery {
+				return store.LineQuery{Marks: []store.Mark{mark}, Descending: true}
+			})
+		}
+		list("amended", func(site, *rand.Rand) store.LineQuery {
+			return store.LineQuery{Statuses: []string{"amended"}, Descending: true}
+		})
+		list("of a name", func(s site, r *rand.Rand) store.LineQuery {
+			return store.LineQuery{Search: named(s, r), Descending: true}
+		})
+		list("of a common name", func(site, *rand.Rand) store.LineQuery { return store.LineQuery{Search: "nguyen", Descending: true} })
+		list("of a common name, by name", func(site, *rand.Rand) store.LineQuery { return store.LineQuery{Search: "nguyen", Sort: store.LineName} })
+		list("of a name that nobody has", func(site, *rand.Rand) store.LineQuery { return store.LineQuery{Search: "xylophon", Descending: true} })
+		list("of a common name, failed", func(site, *rand.Rand) store.LineQuery {
+			return store.LineQuery{Search: "nguyen", Marks: []store.Mark{store.MarkFailed}, Descending: true}
 		})
 		all = append(all, search{name: "status of the night, " + scope.name, ask: func(ctx context.Context, x *index, _ site, _ *rand.Rand) error {
 			_, err := x.Count(ctx, scope.clinics, end.Add(-12*time.Hour))

@@ -34,6 +34,7 @@ const (
 	modelSHA      = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	lateStudies   = 0.02 // of them are imported long after they were made
 	undated       = 0.005
+	changedShare  = 0.15 // of reports
 	failedShare   = 0.01 // of images
 	ungradedShare = 0.08
 )
@@ -127,8 +128,11 @@ func (s site) report(of record.Report, n int) (record.Report, error) {
 	doc.Clinic, doc.Patient, doc.StudyUID, doc.StudyDate = p.Clinic, p.PatientIdentity, fmt.Sprintf("1.2.826.0.1.3680043.10.9999.%d", n), s.studyDate(n)
 	doc.AccessionNumber = fmt.Sprintf("A%08d", n)
 	image := doc.Images[0]
-	doc.Images = nil
+	doc.Images, doc.Counts, doc.Rejected, doc.Missing = nil, record.ReportCounts{Images: 2}, []record.ReportRejected{}, nil
 	r := s.random(5, n)
+	if s.random(6, n).Float64() >= changedShare {
+		doc.Comparisons = nil
+	}
 	for i := range 2 {
 		copied := image
 		copied.SOPUID, copied.Sha256 = fmt.Sprintf("%s.%d", doc.StudyUID, i+1), hexOf("image", 2*n+i)
@@ -138,8 +142,10 @@ func (s site) report(of record.Report, n int) (record.Report, error) {
 		switch at := r.Float64(); {
 		case at < failedShare:
 			copied.Status = record.ImageFailed
+			doc.Counts.Failed++
 		case at < failedShare+ungradedShare:
 			copied.Status = record.ImageUngradable
+			doc.Counts.Ungradable++
 		}
 		copied.Measures = nil
 		for _, m := range image.Measures {
@@ -155,4 +161,20 @@ func (s site) report(of record.Report, n int) (record.Report, error) {
 func encode(doc record.Report) (string, error) {
 	raw, err := json.Marshal(doc)
 	return string(raw), err
+}
+
+// latest are the numbers of the reports on the patients' latest studies.
+func (s site) latest() map[int]bool {
+	last := map[int]int{}
+	for n := range s.Reports {
+		p := s.patientOf(n)
+		if before, ok := last[p]; !ok || s.studyDate(n) >= s.studyDate(before) {
+			last[p] = n
+		}
+	}
+	all := make(map[int]bool, len(last))
+	for _, n := range last {
+		all[n] = true
+	}
+	return all
 }

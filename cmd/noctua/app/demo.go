@@ -1,14 +1,19 @@
 package app
 
 import (
-	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
-	"github.com/noctua-screening/noctua/pkg/dicom"
-	"github.com/noctua-screening/noctua/pkg/dicom/pixel"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/noctua-screening/noctua/pkg/event"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/phantom"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -17,93 +22,265 @@ import (
 // demoCommand drops synthetic patients into a running Noctua, so that a newcomer sees every kind of outcome.
 type demoCommand struct {
 	clientFlags `embed:""`
-	Clinic      string `help:"Clinic that the files come from." default:"demo"`
-	Patients    int    `help:"Number of patients." default:"8"`
-	Seed        uint64 `help:"The same seed draws the same patients again." default:"1"`
-	Out         string `help:"Write the DICOM files to this folder instead of uploading them." placeholder:"DIR"`
+	Clinics     []string  `help:"Clinics that the files come from." default:"north,south,harbour"`
+	Patients    int       `help:"Number of patients. The first four have earlier visits." default:"9"`
+	Seed        uint64    `help:"The same seed draws the same patients again." default:"1"`
+	Day         time.Time `help:"Day of the night, as 2026-11-23; today if it is left out." format:"2006-01-02" placeholder:"DAY"`
+	Out         string    `help:"Write the DICOM files to this folder instead of uploading them." placeholder:"DIR"`
 }
 
-const demoJPEGQuality = 92
+const (
+	// demoPoll is how often the demo asks how far Noctua is.
+	demoPoll = 500 * time.Millisecond
+	// demoPatience is how long nothing may be dealt with before the demo goes on without waiting: a machine that is busy with a night of its own.
+	demoPatience = 3 * time.Minute
+)
 
-// Run draws the night and uploads it.
+// partNames name folders, and are said with the progress.
+var partNames = map[phantom.Part]string{phantom.Earlier: "1-earlier-visits", phantom.Tonight: "2-tonight", phantom.Late: "3-late"}
+
+// Run draws the night and uploads it, and waits until all of it is dealt with.
 func (c *demoCommand) Run(inv *invocation) (err error) {
-	shots, err := phantom.Night(c.Seed, c.Patients, time.Now())
+	for _, clinic := range c.Clinics {
+		if !event.ValidClinic(clinic) {
+			return usageError{fmt.Errorf("the clinic %q should be 1 to 64 letters, digits, - and _, starting with a letter or digit", clinic)}
+		}
+	}
+	day := c.Day
+	if day.IsZero() {
+		day = time.Now()
+	}
+	shots, err := phantom.Night(c.Seed, c.Patients, len(c.Clinics), day)
 	if err != nil {
-		return err
-	}
-	folder := c.Out
-	var noctua *client
-	if folder == "" {
-		if noctua, err = c.connect(); err != nil {
-			return err
-		}
-		if _, err = noctua.status(inv.ctx); err != nil { // before a minute of drawing
-			return err
-		}
-		if folder, err = os.MkdirTemp("", "noctua-demo-"); err != nil {
-			return fmt.Errorf("making a folder for the pictures: %w", err)
-		}
-		defer func() { _ = os.RemoveAll(folder) }() // synthetic pictures alone
-	} else if err := os.MkdirAll(folder, 0o755); err != nil {
-		return fault.Wrap(fault.Invalid, "output-unwritable", err, "the folder %s cannot be made", folder)
-	}
-	if err := drawNight(inv, shots, folder); err != nil {
 		return err
 	}
 	if c.Out != "" {
-		_, err = fmt.Fprintf(inv.out, "%d synthetic pictures of %d patients are in %s.\n", len(shots), c.Patients, folder)
+		bar := pictureBar(inv.err, "drawing", len(shots))
+		if err := c.draw(inv.ctx, shots, c.Out, func(phantom.Shot, string) error { return bar.Add(1) }); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(inv.out, "%d synthetic files of %d patients are in %s.\n", len(shots), c.Patients, c.Out)
 		return err
 	}
-	files, err := collect([]string{folder})
+	noctua, err := c.connect()
 	if err != nil {
 		return err
 	}
-	if _, err := noctua.upload(inv.ctx, inv.err, c.Clinic, 4, files); err != nil {
+	before, err := noctua.status(inv.ctx) // before anything is drawn
+	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(inv.out, "%d synthetic pictures of %d patients are on their way. Watch them at %s, or with: noctua status --wait\n", len(shots), c.Patients, noctua.base)
-	return err
-}
-
-// drawNight writes a DICOM file a shot.
-func drawNight(inv *invocation, shots []phantom.Shot, folder string) error {
-	bar := pictureBar(inv.err, "drawing", len(shots))
-	for _, shot := range shots {
-		if err := inv.ctx.Err(); err != nil {
+	folder, err := os.MkdirTemp("", "noctua-demo-")
+	if err != nil {
+		return fmt.Errorf("making a folder for the pictures: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // synthetic pictures alone
+	if _, err := fmt.Fprintf(inv.out, "Watch the night at %s\n", noctua.base); err != nil {
+		return err
+	}
+	d := demo{command: c, client: noctua, folder: folder, before: before, bar: progressOf(inv.err, "drawing and screening", "files", len(shots)), out: inv.err}
+	for part := phantom.Earlier; part <= phantom.Late; part++ {
+		if err := d.run(inv.ctx, part, shots); err != nil {
 			return err
 		}
-		object, err := dicomOf(shot)
-		if err != nil {
-			return fmt.Errorf("drawing %s: %w", shot.File, err)
-		}
-		if err := os.WriteFile(filepath.Join(folder, shot.File), object, 0o644); err != nil {
-			return fault.Wrap(fault.Invalid, "output-unwritable", err, "%s cannot be written", shot.File)
-		}
-		_ = bar.Add(1) // only a picture
 	}
+	return d.conclude(inv.ctx, inv.out)
+}
+
+// demo is a night on its way.
+type demo struct {
+	command *demoCommand
+	client  *client
+	folder  string
+	before  record.Status
+	last    record.Status
+	sent    int // files; manifests are no pictures, and are not counted
+	bar     *progressbar.ProgressBar
+	out     io.Writer
+}
+
+// run draws and sends a part of the night, and waits until it is dealt with: reports on earlier visits are there before those that look back on
+// them, and the late picture finds its report final.
+func (d *demo) run(ctx context.Context, part phantom.Part, shots []phantom.Shot) error {
+	var own []phantom.Shot
+	for _, s := range shots {
+		if s.Part == part {
+			own = append(own, s)
+		}
+	}
+	studies := map[string][]upload{} // by clinic: what manifests announce
+	send := func(shot phantom.Shot, path string) error {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("sending a picture: %w", err)
+		}
+		clinic := d.command.Clinics[shot.Clinic]
+		file := upload{path: path, name: shot.File, size: info.Size()}
+		if part != phantom.Late {
+			studies[clinic] = append(studies[clinic], file)
+		}
+		d.sent++
+		return d.send(ctx, clinic, file)
+	}
+	drawn := make(chan error, 1)
+	go func() { drawn <- d.command.draw(ctx, own, d.folder, send) }()
+	if err := d.follow(ctx, drawn); err != nil {
+		return err
+	}
+	for _, clinic := range d.command.Clinics {
+		if len(studies[clinic]) == 0 {
+			continue
+		}
+		dir, err := os.MkdirTemp(d.folder, "manifests-")
+		if err != nil {
+			return fmt.Errorf("making a folder for manifests: %w", err)
+		}
+		a, err := announce(ctx, dir, studies[clinic])
+		if err != nil {
+			return err
+		}
+		for _, m := range a.manifests {
+			if err := d.send(ctx, clinic, m); err != nil {
+				return err
+			}
+		}
+	}
+	return d.wait(ctx)
+}
+
+// send uploads one file.
+func (d *demo) send(ctx context.Context, clinic string, file upload) error {
+	var addresses uploadAddresses
+	if err := d.client.call(ctx, http.MethodPost, "/api/uploads", map[string]any{"clinic": clinic, "names": []string{file.name}}, &addresses); err != nil {
+		return err
+	}
+	if len(addresses.Uploads) != 1 {
+		return fault.New(fault.Internal, "answer-unreadable", "%s signed %d addresses for 1 file", d.client.base, len(addresses.Uploads))
+	}
+	return d.client.put(ctx, file, addresses.Uploads[0].URL, progressbar.DefaultBytesSilent(file.size))
+}
+
+// look asks how far Noctua is, and shows it.
+func (d *demo) look(ctx context.Context) error {
+	s, err := d.client.status(ctx)
+	if err != nil {
+		return err
+	}
+	d.last = s
+	dealt := (s.Received - s.Pending) - (d.before.Received - d.before.Pending)
+	_ = d.bar.Set(min(max(dealt, 0), d.bar.GetMax())) // only a picture
 	return nil
 }
 
-// dicomOf draws a shot and wraps it as DICOM. A shot that is sent twice gives the same bytes twice.
-func dicomOf(shot phantom.Shot) ([]byte, error) {
-	photograph, err := shot.Draw()
-	if err != nil {
-		return nil, err
+// follow shows how far Noctua is until done gives what came of the work.
+func (d *demo) follow(ctx context.Context, done <-chan error) error {
+	tick := time.NewTicker(demoPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			if err := d.look(ctx); err != nil {
+				<-done // it works with the folder
+				return err
+			}
+		}
 	}
-	jpeg, err := pixel.EncodeJPEG(photograph.Picture, demoJPEGQuality)
-	if err != nil {
-		return nil, err
+}
+
+// wait returns once all that was sent is dealt with, or nothing was for a long time.
+func (d *demo) wait(ctx context.Context) error {
+	tick := time.NewTicker(demoPoll)
+	defer tick.Stop()
+	moved, least := time.Now(), -1
+	for {
+		if err := d.look(ctx); err != nil {
+			return err
+		}
+		missing := max(d.before.Received+d.sent-d.last.Received, 0) + d.last.Pending
+		if missing == 0 {
+			return nil
+		}
+		if least < 0 || missing < least {
+			moved, least = time.Now(), missing
+		}
+		if time.Since(moved) > demoPatience {
+			_, err := fmt.Fprintf(d.out, "\nNoctua has dealt with nothing for %s; the rest is sent without waiting, so that some reports may be amended once more.\n", demoPatience)
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
-	laterality := map[phantom.Eye]record.Laterality{phantom.Right: record.RightEye, phantom.Left: record.LeftEye}[shot.Eye]
-	if shot.Mishap == phantom.LateralityMissing {
-		laterality = ""
+}
+
+// conclude says what came of the night, and where to look at it.
+func (d *demo) conclude(ctx context.Context, w io.Writer) error {
+	if err := d.look(ctx); err != nil {
+		return err
 	}
-	var object bytes.Buffer
-	err = dicom.WriteOP(&object, dicom.FundusAttributes{
-		PatientID: shot.Person.ID, Issuer: "NOCTUA-DEMO", PatientName: shot.Person.Name, BirthDate: shot.Person.BirthDate,
-		Sex: record.Sex(shot.Person.Sex), Laterality: laterality, AcquiredAt: shot.AcquiredAt, Instance: shot.Instance,
-		HorizontalFOVDeg: shot.Options.FOVDeg,
-		Device:           record.AcquisitionDevice{Manufacturer: "Noctua phantom", Model: shot.Camera, Serial: shot.Serial},
-	}, jpeg)
-	return object.Bytes(), err
+	_ = d.bar.Exit() // only a picture
+	if _, err := fmt.Fprintln(d.out); err != nil {
+		return err
+	}
+	s, b := d.last, d.before
+	if duplicates := s.Duplicate - b.Duplicate; duplicates >= d.sent && d.sent > 0 {
+		_, err := fmt.Fprintf(w, "All %d files were here already, so that they are noted as duplicates and nothing was computed again. Another --seed draws other patients.\nLook at %s\n", d.sent, d.client.base)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d synthetic files of %d patients: %d pictures in a report, %d files in quarantine, %d sent twice, %d pending.\n"+
+		"Look at %s: Tonight; Patients (PHANTOM-0001 loses vessels from visit to visit, PHANTOM-0002 has an amended report, PHANTOM-0003 an ungradable eye); Quarantine.\n",
+		d.sent, d.command.Patients, s.Done-b.Done, s.Quarantined-b.Quarantined, s.Duplicate-b.Duplicate, s.Pending, d.client.base)
+	return err
+}
+
+// draw writes a file a shot below folder, several at a time, and hands each on, in the order of the shots and one at a time.
+func (c *demoCommand) draw(ctx context.Context, shots []phantom.Shot, folder string, then func(shot phantom.Shot, path string) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	// One fewer than there are processors, which Noctua itself wants too; each holds a picture of some megabytes.
+	group.SetLimit(max(1, runtime.GOMAXPROCS(0)-1) + 1) // and the one that hands on
+	type drawing struct {
+		path string
+		done chan struct{}
+	}
+	drawings := make([]drawing, len(shots))
+	for n, shot := range shots {
+		drawings[n] = drawing{filepath.Join(folder, partNames[shot.Part], c.Clinics[shot.Clinic], shot.File), make(chan struct{})}
+	}
+	group.Go(func() error {
+		for n, d := range drawings {
+			select {
+			case <-d.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := then(shots[n], d.path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for n, shot := range shots {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			object, err := demoFile(shot)
+			if err != nil {
+				return fmt.Errorf("drawing %s: %w", shot.File, err)
+			}
+			if err := os.MkdirAll(filepath.Dir(drawings[n].path), 0o755); err != nil {
+				return fault.Wrap(fault.Invalid, "output-unwritable", err, "the folder of %s cannot be made", shot.File)
+			}
+			if err := os.WriteFile(drawings[n].path, object, 0o644); err != nil {
+				return fault.Wrap(fault.Invalid, "output-unwritable", err, "%s cannot be written", shot.File)
+			}
+			close(drawings[n].done)
+			return nil
+		})
+	}
+	return group.Wait()
 }

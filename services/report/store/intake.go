@@ -34,10 +34,10 @@ func (s *SQL) PutRejected(ctx context.Context, h quarantine.History, at time.Tim
 	key := blob.QuarantineDocument{Key: h.Key, Kind: blob.QuarantineReason}.DocumentKey()
 	d := h.Document
 	return s.write(ctx, func(tx *tx) error {
-		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, sop_uid, sha256, received_ms, document, state, steps, rulings)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (document_key) DO UPDATE SET code = excluded.code, state = excluded.state, steps = excluded.steps, rulings = excluded.rulings
-			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, h.Finding().Code, d.StudyUID, d.SOPUID, d.Sha256, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings))
+		n, err := tx.exec(`INSERT INTO rejected (document_key, clinic, code, study_uid, sop_uid, sha256, received_ms, document, state, steps, rulings, decided_ms)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (document_key) DO UPDATE SET code = excluded.code, state = excluded.state, steps = excluded.steps, rulings = excluded.rulings, decided_ms = excluded.decided_ms
+			WHERE excluded.rulings > rejected.rulings`, key, d.Clinic, h.Finding().Code, d.StudyUID, d.SOPUID, d.Sha256, ms(d.ReceivedAt), string(document), string(h.State()), string(steps), len(rulings), ms(Rejected{Steps: h.Steps}.DecidedAt()))
 		if err != nil || n == 0 {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *SQL) FindRejected(ctx context.Context, clinics []string, state quaranti
 // RejectedBy returns the file in quarantine whose key begins with prefix. NotFound "not-indexed" where there is none, Invalid
 // "id-ambiguous" where there are several.
 func (s *SQL) RejectedBy(ctx context.Context, clinic, prefix string) (Rejected, error) {
-	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE clinic = ? AND SUBSTR(document_key, 1, ?) = ? LIMIT 2`, clinic, len(prefix), prefix)
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE clinic = ? AND document_key >= ? AND document_key < ? LIMIT 2`, clinic, prefix, after(prefix))
 	found, err := collect(rows, err, scanRejected)
 	switch {
 	case err != nil:
@@ -174,6 +174,7 @@ type Contents struct {
 	Duplicates []Duplicate
 	Reports    []Report
 	Patients   []Patient
+	Lines      []Line // without documents
 	Outcomes   []Outcome
 	Expected   []ExpectedInstance // of all studies, as their newest manifests announce them
 	Links      []record.PatientLink
@@ -226,6 +227,10 @@ func (s *SQL) Contents(ctx context.Context) (Contents, error) {
 			return c, err
 		}
 		c.Expected = append(c.Expected, instances...)
+	}
+	rows, err = s.query(ctx, `SELECT `+lineColumns+` FROM lines ORDER BY report_id`)
+	if c.Lines, err = collect(rows, err, func(r *sql.Rows) (Line, error) { return scanLine(r) }); err != nil {
+		return c, err
 	}
 	const everybody = 1 << 30
 	rows, err = s.query(ctx, `SELECT document FROM patient_links ORDER BY document_key`)

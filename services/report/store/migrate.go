@@ -12,7 +12,8 @@ import (
 	"github.com/noctua-screening/noctua/pkg/fault"
 )
 
-// Migrations for every database are in migrations/, those of PostgreSQL alone in migrations/postgres/. Numbers are unique.
+// Migrations for every database are in migrations/, those of SQLite or PostgreSQL alone in the folder of that name. A number may be in both of these
+// folders, and in no other.
 //
 //go:embed migrations
 var migrations embed.FS

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/noctua-screening/noctua/pkg/quarantine"
 )
@@ -21,10 +22,13 @@ type RejectedQuery struct {
 	Descending bool
 	// After continues behind the last file of the page before. Nothing ever moves in this order.
 	After *RejectedPosition
-	Limit int
+	// ByDecision orders by the last decision instead, and selects files about which there is one.
+	ByDecision bool
+	Offset     int // for lists that people turn the pages of
+	Limit      int
 }
 
-// RejectedPosition is a place in the order of a search.
+// RejectedPosition is a place in the order of a search by the moment of receipt.
 type RejectedPosition struct {
 	ReceivedMs  int64
 	DocumentKey string
@@ -54,27 +58,65 @@ func (q RejectedQuery) conditions() conditions {
 	c.any(parts, values)
 	c.times(`received_ms`, q.Received, false)
 	c.times(`received_ms`, q.NotReceived, true)
+	if q.ByDecision {
+		c.add(`decided_ms > 0`)
+	}
+	return c
+}
+
+// behind are the conditions of what comes behind After.
+func (q RejectedQuery) behind() conditions {
+	c := q.conditions()
+	if q.After != nil {
+		compare := `>`
+		if q.Descending {
+			compare = `<`
+		}
+		c.add(`(received_ms, document_key) `+compare+` (?, ?)`, q.After.ReceivedMs, q.After.DocumentKey)
+	}
 	return c
 }
 
 // SearchRejected returns the files in quarantine that the query selects, in its order.
 func (s *SQL) SearchRejected(ctx context.Context, q RejectedQuery) ([]Rejected, error) {
-	compare, order := `>`, `ASC`
+	order := `ASC`
 	if q.Descending {
-		compare, order = `<`, `DESC`
+		order = `DESC`
 	}
-	c := q.conditions()
-	if q.After != nil {
-		c.add(`(received_ms, document_key) `+compare+` (?, ?)`, q.After.ReceivedMs, q.After.DocumentKey)
+	c, column := q.behind(), `received_ms`
+	if q.ByDecision {
+		column = `decided_ms`
 	}
-	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE `+c.where()+` ORDER BY received_ms `+order+`, document_key `+order+` LIMIT ?`, append(c.args, q.Limit)...)
+	rows, err := s.query(ctx, `SELECT `+rejectedColumns+` FROM rejected WHERE `+c.where()+` ORDER BY `+column+` `+order+`, document_key `+order+` LIMIT ? OFFSET ?`, append(c.args, q.Limit, q.Offset)...)
 	return collect(rows, err, scanRejected)
 }
 
 // CountRejected returns how many files the query selects, whatever its page.
 func (s *SQL) CountRejected(ctx context.Context, q RejectedQuery) (int, error) {
-	c := q.conditions()
+	q.After = nil
+	return s.CountRejectedBehind(ctx, q)
+}
+
+// CountRejectedBehind returns how many files the query selects behind its After.
+func (s *SQL) CountRejectedBehind(ctx context.Context, q RejectedQuery) (int, error) {
+	c := q.behind()
 	var n int
 	err := s.queryRow(ctx, `SELECT COUNT(*) FROM rejected WHERE `+c.where(), c.args...).Scan(&n)
 	return n, unavailable(err)
+}
+
+// RejectedGroup is how many files of a clinic are in quarantine for one reason.
+type RejectedGroup struct {
+	Code, Clinic string
+	Count        int
+}
+
+// GroupRejected counts the files that the query selects, whatever its page, by reason and clinic, ordered by these.
+func (s *SQL) GroupRejected(ctx context.Context, q RejectedQuery) ([]RejectedGroup, error) {
+	c := q.conditions()
+	rows, err := s.query(ctx, `SELECT code, clinic, COUNT(*) FROM rejected WHERE `+c.where()+` GROUP BY code, clinic ORDER BY code, clinic`, c.args...)
+	return collect(rows, err, func(r *sql.Rows) (g RejectedGroup, err error) {
+		err = r.Scan(&g.Code, &g.Clinic, &g.Count)
+		return g, err
+	})
 }

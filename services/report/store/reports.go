@@ -77,8 +77,14 @@ func (t *tx) putVersion(key string, doc *record.Report, raw []byte, rebuilding b
 	if err := t.putPatient(doc, updated); err != nil {
 		return err
 	}
+	if err := t.putLine(doc, updated); err != nil {
+		return err
+	}
 	if former.patientKey != "" && former.patientKey != doc.Patient.Key {
 		if err := t.refreshPatient(former.patientKey); err != nil {
+			return err
+		}
+		if err := t.refreshLatest(former.patientKey); err != nil {
 			return err
 		}
 	}
@@ -162,7 +168,7 @@ func (t *tx) putPatient(doc *record.Report, updated int64) error {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (patient_key) DO UPDATE SET clinic = excluded.clinic, patient_id = excluded.patient_id,
 		issuer = excluded.issuer, name = excluded.name, search = excluded.search, birth_date = excluded.birth_date, sex = excluded.sex,
 		updated_ms = excluded.updated_ms WHERE patients.updated_ms < excluded.updated_ms`,
-		p.Key, doc.Clinic, clean(p.ID), clean(p.Issuer), clean(p.Name), Fold(clean(p.Name)+" "+clean(p.ID)), p.BirthDate, string(p.Sex), updated)
+		p.Key, doc.Clinic, clean(p.ID), clean(p.Issuer), clean(p.Name), searchText(p), p.BirthDate, string(p.Sex), updated)
 	return err
 }
 

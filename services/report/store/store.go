@@ -36,7 +36,7 @@ type Dialect struct {
 
 // SQLite is the embedded database, by modernc.org/sqlite, for one process. Open it with SQLiteDSN.
 func SQLite() Dialect {
-	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, bind: func(int) string { return "?" }, empty: "DELETE FROM "}
+	return Dialect{Name: "sqlite", goose: goose.DialectSQLite3, folders: []string{"migrations/sqlite"}, bind: func(int) string { return "?" }, empty: "DELETE FROM "}
 }
 
 // SQLiteDSN is the data source name for a database file: write-ahead log, so that readers never wait for the writer; writers
@@ -74,6 +74,9 @@ func Open(ctx context.Context, db *sql.DB, dialect Dialect, cfg Config) (*SQL, e
 	s := &SQL{db: db, dialect: dialect, cfg: cfg}
 	if err := s.adopt(ctx); err != nil {
 		return nil, fmt.Errorf("adopting the configuration in the report index: %w", err)
+	}
+	if err := s.derive(ctx); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -121,7 +124,7 @@ func (s *SQL) SetComplete(ctx context.Context) error {
 // Clear empties the projection, so that it can be made anew: what was noted stays.
 func (s *SQL) Clear(ctx context.Context) error {
 	return s.write(ctx, func(tx *tx) error {
-		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies", "patient_links"} {
+		for _, table := range []string{"images", "outcomes", "rejected", "rulings", "duplicates", "expectations", "expected", "reports", "patients", "studies", "patient_links", "lines"} {
 			if _, err := tx.exec(s.dialect.empty + table); err != nil {
 				return err
 			}

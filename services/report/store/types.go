@@ -54,6 +54,14 @@ func (r Rejected) History() quarantine.History {
 	return quarantine.History{Key: strings.TrimSuffix(r.DocumentKey, ".json"), Document: r.Document, Steps: r.Steps}
 }
 
+// DecidedAt is when a person last decided about the file; zero: nobody has.
+func (r Rejected) DecidedAt() time.Time {
+	if len(r.Steps) == 0 {
+		return time.Time{}
+	}
+	return r.Steps[len(r.Steps)-1].Decision.DecidedAt
+}
+
 // Duplicate is a receipt for bytes that were there already.
 type Duplicate struct {
 	DocumentKey string

@@ -20,14 +20,50 @@ type PatientLine struct {
 	Remarks                        []string
 }
 
+// ChangeGlance is how an eye differs from the visit before.
+type ChangeGlance struct {
+	Eye    string // OD or OS
+	Text   string
+	Title  string // the same in whole sentences
+	Beyond bool   // measurement error
+}
+
+// ListLine is a row of the list of patients.
+type ListLine struct {
+	PatientLine
+	Changes []ChangeGlance
+}
+
+// SortHeader is the head of a column that the list can be ordered by.
+type SortHeader struct {
+	Text, Link string
+	Sort       string // as aria-sort has it
+}
+
+// Option is one choice of a filter.
+type Option struct {
+	Value, Text string
+	Chosen      bool
+}
+
 type PatientsView struct {
 	Shell
-	Search                 string
-	Only                   string // status that is selected for, or ""
-	OnlyText               string
-	Lines                  []PatientLine
-	Total                  Total
-	From, To               int
-	PreviousLink, NextLink string
-	Everybody              int // patients whatever the search
+	Search   string
+	Expired  bool     // the address names a search that is not kept any more
+	Night    string   // day on which the night began, or ""
+	Last     string   // day on which the last night began
+	Clinics  []Option // none where there is no choice
+	Statuses []Option
+	Only     []Option
+	Chips    []Choice // filters that are on; each links to the list without it
+	Sort     string   // as the form sends it on
+	Order    string
+
+	Name, ID, Study, Updated SortHeader
+
+	Lines                             []ListLine
+	Studies                           bool // rows are studies of a night, not patients
+	Total                             Total
+	From, To                          int
+	FirstLink, PreviousLink, NextLink string
 }

@@ -30,6 +30,7 @@ const (
 	Patient     = "patient"
 	Quarantine  = "quarantine"
 	Quarantined = "quarantined"
+	Sure        = "quarantinesure" // asks before many files are decided about
 	SignIn      = "signin"
 	Account     = "account"
 	System      = "system"
@@ -65,7 +66,7 @@ func New(zone *time.Location) (*Pages, error) {
 		},
 	}
 	p := &Pages{byName: map[string]*template.Template{}}
-	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, SignIn, Account, System, Failed} {
+	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, Sure, SignIn, Account, System, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/nightparts.html", "templates/people.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", name, err)
