@@ -46,7 +46,9 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 		p := picture{n, 1}
 		name := strings.ToUpper(clinic) + "NAME"
 		at := func(i *record.Instance) { i.Clinic, i.Patient.Name, i.Patient.ID = clinic, name+"^Given", "ID-"+clinic }
-		k.tell(k.accept(p, at), k.segment(p, func(r *record.Result) { r.Clinic = clinic }))
+		k.tell(k.accept(p, at), k.segment(p, func(r *record.Result) {
+			r.Clinic, r.FOV = clinic, &record.FieldOfView{CenterX: 4, CenterY: 4, Radius: 4, Right: 8, Bottom: 8}
+		}))
 		key, err := blob.QuarantineKey(clinic, k.now(), shaOf("file", clinic))
 		k.must(err)
 		doc := record.Quarantine{Schema: record.QuarantineSchema, Clinic: clinic, Code: "laterality-missing", Reason: "Which eye?", Action: "Say which.", InboxKey: clinic + "/batch/" + name + ".dcm",
@@ -74,7 +76,8 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 		for _, c := range all {
 			prefix, err := blob.ResultPrefix(c.pic.sop(), c.pic.sha(), testModel)
 			k.must(err)
-			k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Results, strings.TrimSuffix(prefix, "/")+"/"+file, []byte(c.pic.sop()), blob.PutOptions{}))
+			content := append(maskPNG(t, 8, 8, func(int, int) bool { return false }), c.pic.sop()...) // readers of PNG stop before it
+			k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Results, strings.TrimSuffix(prefix, "/")+"/"+file, content, blob.PutOptions{}))
 		}
 	}
 	k.photo = func(_ context.Context, raw []byte) (*raster.RGB, error) { return raster.NewRGB(8, 8), nil }
@@ -114,6 +117,8 @@ type asked struct {
 	patient bool
 	// changes: the request is made only by those who may not.
 	changes bool
+	// span is how long one entry stands for all requests of its kind, where that is longer than one.
+	span time.Duration
 }
 
 // table says how each route is asked for the data of a clinic. A route that is not in it fails the test.
@@ -128,6 +133,9 @@ func table(c clinicData) map[string]asked {
 	search := func(resource, query string, patient bool) asked {
 		return asked{method: http.MethodPost, address: "/fhir/" + resource + "/_search", body: query, form: true, patient: patient}
 	}
+	look := func(file string) asked {
+		return asked{method: http.MethodGet, address: strings.TrimSuffix(image, "mask.png") + file, own: true, patient: true, span: viewingSpan}
+	}
 	const everything = "_include=DiagnosticReport:patient&_include=DiagnosticReport:result&_include=DiagnosticReport:imaging-study&_revinclude=Provenance:target"
 	return map[string]asked{
 		"GET /healthz": get("/healthz", false, false), "GET /readyz": get("/readyz", false, false), "GET /static/{file}": get("/static/owl.svg", false, false),
@@ -140,19 +148,22 @@ func table(c clinicData) map[string]asked {
 		"POST /quarantine/discard": {method: http.MethodPost, address: "/quarantine/discard", body: form, form: true, own: true, changes: true},
 		"GET /api/me":              get("/api/me", false, false), "GET /api/status": get("/api/status", false, false), "GET /api/reports": get("/api/reports", false, true),
 		"GET /api/reports/{id}": get("/api/reports/"+c.report, true, true), "GET /api/images/{sop}/{sha}/{file}": get(image, true, true),
-		"GET /api/quarantine":                               get("/api/quarantine", false, true),
-		"GET /api/quarantine/{clinic}/{day}/{id}":           get("/api/quarantine/"+c.file, true, true),
-		"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg": get("/api/quarantine/"+c.file+"/photo.jpg", true, true),
-		"POST /api/quarantine/release":                      {method: http.MethodPost, address: "/api/quarantine/release", body: ids, own: true, changes: true},
-		"POST /api/quarantine/discard":                      {method: http.MethodPost, address: "/api/quarantine/discard", body: ids, own: true, changes: true},
-		"POST /api/uploads":                                 {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
-		"POST /api/exports":                                 {method: http.MethodPost, address: "/api/exports"},
-		"GET /api/audit/head":                               get("/api/audit/head", false, false),
-		"GET /api/patients/links":                           get("/api/patients/links", false, false),
-		"POST /api/patients/merge":                          {method: http.MethodPost, address: "/api/patients/merge", body: link, own: true, changes: true},
-		"POST /api/patients/split":                          {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
-		"POST /api/patients/undo":                           {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
-		"GET /api/nights":                                   get("/api/nights", false, false), "GET /api/nights/{night}/{clinic}/{file}": get("/api/nights/2026-11-22/"+c.name+"/measures.csv", true, true),
+		"GET /api/images/{sop}/{sha}/view.json":                    look("view.json"),
+		"GET /api/images/{sop}/{sha}/lines.json":                   look("lines.json"),
+		"GET /api/images/{sop}/{sha}/tiles/{layer}/{level}/{tile}": look("tiles/photo/0/0_0.jpg"),
+		"GET /api/quarantine":                                      get("/api/quarantine", false, true),
+		"GET /api/quarantine/{clinic}/{day}/{id}":                  get("/api/quarantine/"+c.file, true, true),
+		"GET /api/quarantine/{clinic}/{day}/{id}/photo.jpg":        get("/api/quarantine/"+c.file+"/photo.jpg", true, true),
+		"POST /api/quarantine/release":                             {method: http.MethodPost, address: "/api/quarantine/release", body: ids, own: true, changes: true},
+		"POST /api/quarantine/discard":                             {method: http.MethodPost, address: "/api/quarantine/discard", body: ids, own: true, changes: true},
+		"POST /api/uploads":                                        {method: http.MethodPost, address: "/api/uploads", body: fmt.Sprintf(`{"clinic": %q, "names": ["a.dcm"]}`, c.name), own: true},
+		"POST /api/exports":                                        {method: http.MethodPost, address: "/api/exports"},
+		"GET /api/audit/head":                                      get("/api/audit/head", false, false),
+		"GET /api/patients/links":                                  get("/api/patients/links", false, false),
+		"POST /api/patients/merge":                                 {method: http.MethodPost, address: "/api/patients/merge", body: link, own: true, changes: true},
+		"POST /api/patients/split":                                 {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
+		"POST /api/patients/undo":                                  {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
+		"GET /api/nights":                                          get("/api/nights", false, false), "GET /api/nights/{night}/{clinic}/{file}": get("/api/nights/2026-11-22/"+c.name+"/measures.csv", true, true),
 		"GET /fhir/metadata":                                 get("/fhir/metadata", false, false),
 		"GET /fhir/.well-known/smart-configuration":          get("/fhir/.well-known/smart-configuration", false, false),
 		"GET /fhir/$bulk-publish":                            get("/fhir/$bulk-publish?night="+accessNight, false, false),
@@ -365,6 +376,7 @@ func TestWhatIsSeenIsRecorded(t *testing.T) {
 		if !a.patient {
 			continue
 		}
+		k.move(a.span)
 		before := len(k.readings())
 		if w := k.send(a, reader); w.Code != http.StatusOK {
 			t.Fatalf("%s: %d", r.pattern, w.Code)
@@ -388,6 +400,7 @@ func TestWhatIsSeenIsRecorded(t *testing.T) {
 			}
 			return nil
 		}
+		k.move(a.span)
 		w := k.send(a, reader)
 		if w.Code != http.StatusServiceUnavailable {
 			t.Errorf("%s without the log: %d", r.pattern, w.Code)

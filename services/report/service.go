@@ -176,6 +176,7 @@ type Service struct {
 	sessions *sessions
 	audit    *audit.Log
 	pictures *pictures
+	viewings *viewings
 	limits   *limits
 	denials  *denials
 	live     live
@@ -207,6 +208,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		sessions: newSessions(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
 		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes),
+		viewings: newViewings(deps.Clock),
 		limits:   newLimits(cfg),
 		denials:  newDenials(),
 		wake:     make(chan struct{}, 1),

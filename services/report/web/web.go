@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"time"
 )
 
@@ -55,6 +56,7 @@ func New(zone *time.Location) (*Pages, error) {
 			return many
 		},
 	}
+	maps.Copy(functions, patientFunctions())
 	p := &Pages{byName: map[string]*template.Template{}}
 	for _, name := range []string{Tonight, Patients, Patient, Quarantine, Quarantined, SignIn, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/live.html", "templates/"+name+".html")
