@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/fhir"
@@ -83,8 +84,9 @@ func intervalOf(m record.Measure, all map[string]span) *web.Interval {
 	}
 	s = s.padded(intervalPadding)
 	at := func(v float64) float64 { return rounded(s.at(v, intervalMargin, intervalWidth-intervalMargin), 1) }
-	low, high := string(fhir.RoundDecimal(s.low, errorDigits)), string(fhir.RoundDecimal(s.high, errorDigits))
-	return &web.Interval{Low: at(*m.Value - *m.Error), Value: at(*m.Value), High: at(*m.Value + *m.Error), From: low, To: high}
+	_, fraction, _ := strings.Cut(valuesOf([]record.Measure{m})[0].Text, ".")
+	end := func(v float64) string { return strconv.FormatFloat(v, 'f', len(fraction), 64) }
+	return &web.Interval{Low: at(*m.Value - *m.Error), Value: at(*m.Value), High: at(*m.Value + *m.Error), From: end(s.low), To: end(s.high)}
 }
 
 // trends draws the series of a report: a measure a row, the right eye left. nil: there are none.

@@ -29,14 +29,18 @@ function start() {
     options.colour = control("colour").value;
   };
   read();
-  const step = controls.querySelector("[data-step]"), keys = controls.querySelector("[data-keys]");
+  const step = controls.querySelector("[data-step]"), mirror = controls.querySelector("[data-mirror]"), keys = controls.querySelector("[data-keys]");
   const viewers = [...document.querySelectorAll("[data-stage]")].map((stage) => new Viewer(stage, options, moved));
   const shown = () => viewers.filter((v) => !v.stage.closest("[hidden]"));
 
   function moved(by) {
     if (!step.checked) return;
     for (const viewer of shown()) {
-      if (viewer !== by) { viewer.view = { ...by.view }; viewer.redraw(); }
+      if (viewer === by) continue;
+      // One eye is the mirror image of the other: what is nasal here lies on the other side there.
+      const other = mirror.checked && viewer.stage.dataset.eye !== by.stage.dataset.eye;
+      viewer.view = { ...by.view, x: other ? 1 - by.view.x : by.view.x };
+      viewer.redraw();
     }
   }
 
@@ -59,14 +63,14 @@ function start() {
     const [first, ...others] = step.checked ? shown().slice(0, 1) : shown();
     for (const viewer of [first, ...others]) viewer?.[act]();
   });
-  step.addEventListener("change", () => { const [first] = shown(); if (step.checked && first) moved(first); });
+  for (const box of [step, mirror]) box.addEventListener("change", () => { const [first] = shown(); if (first) moved(first); });
 
   // Letters work where nothing is being typed; who speaks to their computer can turn them off.
   keys.checked = localStorage.getItem("noctua.letters") !== "off";
   keys.addEventListener("change", () => localStorage.setItem("noctua.letters", keys.checked ? "on" : "off"));
   document.addEventListener("keydown", (e) => {
     if (!keys.checked || e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input:not([type=checkbox]):not([type=range]),select,textarea")) return;
-    const box = { v: control("vessels"), w: control("widths"), r: control("regions"), d: control("disc"), s: step }[e.key.toLowerCase()];
+    const box = { v: control("vessels"), w: control("widths"), r: control("regions"), d: control("disc"), s: step, m: mirror }[e.key.toLowerCase()];
     if (box) box.click();
   });
 

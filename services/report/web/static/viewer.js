@@ -220,6 +220,7 @@ export class Viewer {
     if (complete && !(options.widths && this.asking)) this.stage.dataset.ready = "yes";
     else delete this.stage.dataset.ready;
     this.stage.dataset.zoom = this.view.zoom.toFixed(2);
+    this.stage.dataset.place = this.view.x.toFixed(3) + " " + this.view.y.toFixed(3);
   }
 
   drawMask(layer, at) {
@@ -277,7 +278,13 @@ export class Viewer {
     const d = this.picture.disc;
     if (!d) return;
     const { context } = this, x = at.x + d.x * at.scale, y = at.y + d.y * at.scale, diameter = 2 * d.radius * at.scale;
-    const zones = this.picture.zones, disc = new Path2D(), others = new Path2D();
+    const zones = this.picture.zones, disc = new Path2D(), others = new Path2D(), f = this.picture.field;
+    context.save();
+    if (f) { // outside the field there is nothing to measure
+      const field = new Path2D();
+      ring(field, at.x + f.x * at.scale, at.y + f.y * at.scale, f.radius * at.scale);
+      context.clip(field);
+    }
     ring(disc, x, y, zones[0] * diameter);
     zones.slice(1).forEach((z) => ring(others, x, y, z * diameter));
     contrasted(context, others, "#ffe08a", 1.2 * dense, [3 * dense, 4 * dense]);
@@ -295,6 +302,7 @@ export class Viewer {
       context.strokeText(name, x, baseline);
       context.fillText(name, x, baseline);
     }
+    context.restore();
   }
 
   // look changes the view by a person's hand.
