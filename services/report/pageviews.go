@@ -218,7 +218,6 @@ func patientView(doc *record.Report) web.PatientView {
 		Downloads: downloads(doc),
 		Trends:    trends(doc),
 	}
-	v.Several = slices.ContainsFunc(v.Eyes, func(e web.EyeView) bool { return len(e.Images) > 1 })
 	for n, img := range doc.Images {
 		if img.Laterality != record.RightEye && img.Laterality != record.LeftEye {
 			view := imageView(img)

@@ -195,7 +195,6 @@ type PatientView struct {
 	Trends                                   []Trend
 	WidthShades                              []string // colours of widths, from thin to wide
 	Eyes                                     []EyeView
-	Several                                  bool        // an eye has more than one picture
 	Comparison                               *Comparison // nil: nothing is compared
 	Others                                   []ImageView
 	Problems                                 []Problem
