@@ -226,11 +226,18 @@ func patientView(doc *record.Report) web.PatientView {
 		}
 	}
 	for _, task := range doc.NeedsPerson {
-		v.Tasks = append(v.Tasks, task.Text)
+		if task.Code != taskQuarantine && task.Code != taskMissing { // of these each file and picture is listed
+			v.Tasks = append(v.Tasks, task.Text)
+		}
 	}
 	v.Comparison = comparisonView(doc)
 	for _, m := range doc.Missing {
-		v.Missing = append(v.Missing, web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID})
+		line := web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID}
+		if m.Code == awaitedCode {
+			v.Awaited = append(v.Awaited, line)
+		} else {
+			v.Missing = append(v.Missing, line)
+		}
 	}
 	for _, r := range doc.Rejected {
 		v.Problems = append(v.Problems, web.Problem{Code: r.Code, Reason: r.Reason})

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -241,6 +243,35 @@ func TestPatientPageInABrowser(t *testing.T) {
 		t.Errorf("out of step the eyes are at %s and %s", l, r)
 	}
 	run("in step again", chromedp.KeyEvent("s"), ready())
+
+	// Wheel and fingers.
+	wheel := `(() => { const s = document.querySelector(".eye:nth-of-type(1) .image:not([hidden]) .stage"), b = s.getBoundingClientRect();
+		return s.dispatchEvent(new WheelEvent("wheel", { deltaY: %d, clientX: b.x + b.width / 2, clientY: b.y + b.height / 2, bubbles: true, cancelable: true })); })()`
+	run("whole", chromedp.Focus(left), chromedp.KeyEvent("0"))
+	if taken := !evaluate[bool](ctx, t, fmt.Sprintf(wheel, 100)); taken {
+		t.Error("at the whole picture scrolling down does not scroll the page")
+	}
+	if taken := !evaluate[bool](ctx, t, fmt.Sprintf(wheel, -100)); !taken {
+		t.Error("scrolling up does not zoom alone")
+	}
+	waitFor(b, "zoom by the wheel", `document.querySelector(".eye:nth-of-type(1) .image:not([hidden]) .stage").dataset.zoom === "1.25"`)
+	run("whole", chromedp.KeyEvent("0"))
+	box := evaluate[[]float64](ctx, t, `(() => { document.querySelector(".reading").scrollIntoView(); const b = document.querySelector(".eye:nth-of-type(1) .image:not([hidden]) .stage").getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()`)
+	for _, step := range []struct {
+		kind  input.DispatchTouchEventType
+		apart float64
+	}{{input.DispatchTouchEventTypeTouchStart, 40}, {input.DispatchTouchEventTypeTouchMove, 80}, {input.DispatchTouchEventTypeTouchMove, 120}, {input.DispatchTouchEventTypeTouchEnd, 0}} {
+		points := []*input.TouchPoint{}
+		if step.apart > 0 {
+			points = append(points, &input.TouchPoint{X: box[0] - step.apart, Y: box[1], ID: pointer(0.)}, &input.TouchPoint{X: box[0] + step.apart, Y: box[1], ID: pointer(1.)})
+		}
+		run("two fingers", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+			_, err := cdp.Call(ctx, target, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: step.kind, TouchPoints: points})
+			return err
+		}))
+	}
+	waitFor(b, "zoom by two fingers", `Math.abs(document.querySelector(".eye:nth-of-type(1) .image:not([hidden]) .stage").dataset.zoom - 3) < .2`)
+	run("whole", chromedp.Focus(left), chromedp.KeyEvent("0"), ready())
 
 	// A definition opens on focus and closes with Escape.
 	tip := `getComputedStyle(document.querySelector(".image:not([hidden]) [role=tooltip]")).visibility`

@@ -74,7 +74,8 @@ func (s *Service) patientPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	choosePictures(&view, r.URL, doc, p.Key)
-	if err := s.audited(r, record.AuditEntity{Kind: record.EntityPatient, PatientKey: p.Key, Clinic: p.Clinic, Resource: doc.ReportID}); err != nil {
+	// An older version may be about whoever the study was taken to be of then.
+	if err := s.audited(r, record.AuditEntity{Kind: record.EntityPatient, PatientKey: doc.Patient.Key, Clinic: p.Clinic, Resource: doc.ReportID}); err != nil {
 		return err
 	}
 	return s.show(w, http.StatusOK, web.Patient, view)

@@ -144,6 +144,9 @@ func (s *Service) pixels(ctx context.Context, img store.Image) (*raster.RGB, err
 	if err := rgb.Check(); err != nil {
 		return nil, err
 	}
+	if rgb.Width*rgb.Height > maxPicturePixels {
+		return nil, fault.New(fault.Unsupported, "picture-too-large", "this picture has %d × %d pixels, more than the %d million that are shown here; open it with a DICOM viewer", rgb.Width, rgb.Height, maxPicturePixels/1_000_000)
+	}
 	if instance.BurnedIn {
 		fov, err := fundus.FindFOV(rgb)
 		if fundus.Refused(err) {

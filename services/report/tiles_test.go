@@ -3,8 +3,10 @@ package report
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -286,6 +288,27 @@ func TestTilesAreServed(t *testing.T) {
 	}
 	if last := line[len(line)-3] - line[0]; math.Abs(last) < 850 {
 		t.Errorf("the line is %v px long", last)
+	}
+}
+
+// TestHugePictures: what claims to be larger than can be shown is refused by its header; the photograph is shown without it.
+func TestHugePictures(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	p := picture{1, 1}
+	k.photo = func(context.Context, []byte) (*raster.RGB, error) { return striped(40, 30), nil }
+	k.tell(k.accept(p), k.segment(p))
+	header := binary.BigEndian.AppendUint32([]byte("IHDR"), 20_000)
+	header = append(binary.BigEndian.AppendUint32(header, 20_000), 8, 0, 0, 0, 0)
+	huge := append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0d"), header...)
+	k.putMask(p, binary.BigEndian.AppendUint32(huge, crc32.ChecksumIEEE(header)))
+	k.quiet()
+	w := k.get(p.at("view.json"))
+	if w.Code != http.StatusOK || strings.Contains(w.Body.String(), `"mask"`) || !strings.Contains(w.Body.String(), "cannot be read") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := k.get(p.at("tiles/mask/0/0_0.png")); w.Code != http.StatusInternalServerError {
+		t.Errorf("its tile: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -199,6 +199,7 @@ type PatientView struct {
 	Others                                   []ImageView
 	Problems                                 []Problem
 	Missing                                  []Missing
+	Awaited                                  []Missing // of what was announced, what may still come
 	Downloads                                []Choice
 	Notice                                   string
 }

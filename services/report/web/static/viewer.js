@@ -33,6 +33,7 @@ export async function fetched(address) {
       await new Promise((done) => setTimeout(done, 1000 * (Number(answer.headers.get("Retry-After")) || 1)));
       continue;
     }
+    if (answer.status === 401) throw new Error("You are signed out; sign in again and reload this page.");
     let message = "The photograph cannot be shown.";
     try { message = (await answer.json()).error.message; } catch { /* the answer was no sentence of the service */ }
     throw new Error(message[0].toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : "."));
@@ -73,6 +74,7 @@ class Layer {
           tile.state = "here";
         } catch (problem) {
           tile.state = "failed";
+          viewer.loading = false;
           viewer.say(problem.message);
         }
         viewer.redraw();
@@ -153,7 +155,7 @@ export class Viewer {
     }
     this.layers = [new Layer(this, "photo", ".jpg", this.picture.max_level)];
     if (this.picture.mask) this.layers.push(new Layer(this, "mask", ".png", this.picture.mask.max_level));
-    this.say((this.picture.notes ?? []).join(" "));
+    this.loading = true; // the note stands until all is here
     this.watcher = new ResizeObserver(() => this.redraw());
     this.watcher.observe(this.stage);
     this.redraw();
@@ -216,6 +218,10 @@ export class Viewer {
     if (options.regions) this.drawField(at, dense);
     if (options.disc) this.drawDisc(at, dense);
     this.layers.forEach((layer) => layer.forget());
+    if (complete && this.loading) {
+      this.loading = false;
+      this.say((this.picture.notes ?? []).join(" "));
+    }
     this.stage.classList.toggle("zoomed", this.view.zoom > 1);
     if (complete && !(options.widths && this.asking)) this.stage.dataset.ready = "yes";
     else delete this.stage.dataset.ready;
