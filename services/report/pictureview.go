@@ -190,8 +190,8 @@ const (
 	linePointEvery = 3
 )
 
-// trace finds the centre lines of a mask. On the canvas it is what was measured: a mask in the photograph's pixels was brought there from the
-// canvas, so that its value under the middle of a canvas pixel is that pixel's.
+// trace finds the centre lines of a mask. On the canvas it is what was measured, but for pixels of its edge: a mask in the photograph's pixels was
+// brought there from the canvas, so that its value under the middle of a canvas pixel is about that pixel's.
 func trace(mask *image.Gray, canvas fundus.Canvas) (*centreLines, error) {
 	vessels := raster.NewMask(canvas.Width, canvas.Height)
 	for y := range canvas.Height {

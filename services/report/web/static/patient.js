@@ -69,7 +69,7 @@ function start() {
   keys.checked = localStorage.getItem("noctua.letters") !== "off";
   keys.addEventListener("change", () => localStorage.setItem("noctua.letters", keys.checked ? "on" : "off"));
   document.addEventListener("keydown", (e) => {
-    if (!keys.checked || e.ctrlKey || e.metaKey || e.altKey || e.target.closest("input:not([type=checkbox]):not([type=range]),select,textarea")) return;
+    if (!keys.checked || e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.("input:not([type=checkbox]):not([type=range]),select,textarea")) return;
     const box = { v: control("vessels"), w: control("widths"), r: control("regions"), d: control("disc"), s: step, m: mirror }[e.key.toLowerCase()];
     if (box) box.click();
   });

@@ -261,6 +261,12 @@ export class Viewer {
         path.lineTo(at.x + line[i] * at.scale, at.y + line[i + 1] * at.scale);
       }
     }
+    // A dark edge keeps their colours apart from the mask's.
+    const width = context.lineWidth;
+    context.lineWidth = width + 2 * dense;
+    context.strokeStyle = "rgb(0 0 0 / 70%)";
+    paths.forEach((path) => context.stroke(path));
+    context.lineWidth = width;
     paths.forEach((path, n) => {
       context.strokeStyle = n === shades ? "#9aa3ad" : shade(options.shades, (n + 0.5) / shades);
       context.stroke(path);
