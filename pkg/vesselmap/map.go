@@ -38,6 +38,9 @@ const (
 // widthColours go from thin to wide; they also grow warmer for readers who do not tell the ends of the rainbow apart.
 var widthColours = [...]drawing.Colour{0x4cc9f0, 0x80ed99, 0xffd166, 0xf77f00, 0xef233c}
 
+// WidthColours are the colours of widths, from thin to wide, at even steps of the scale.
+func WidthColours() []drawing.Colour { return slices.Clone(widthColours[:]) }
+
 // shade is the colour of a share of the scale, 0 to 1.
 func shade(share float64) drawing.Colour {
 	at := max(0, min(1, share)) * float64(len(widthColours)-1)

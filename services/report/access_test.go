@@ -46,7 +46,9 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 		p := picture{n, 1}
 		name := strings.ToUpper(clinic) + "NAME"
 		at := func(i *record.Instance) { i.Clinic, i.Patient.Name, i.Patient.ID = clinic, name+"^Given", "ID-"+clinic }
-		k.tell(k.accept(p, at), k.segment(p, func(r *record.Result) { r.Clinic = clinic }))
+		k.tell(k.accept(p, at), k.segment(p, func(r *record.Result) {
+			r.Clinic, r.FOV = clinic, &record.FieldOfView{CenterX: 4, CenterY: 4, Radius: 4, Right: 8, Bottom: 8}
+		}))
 		key, err := blob.QuarantineKey(clinic, k.now(), shaOf("file", clinic))
 		k.must(err)
 		doc := record.Quarantine{Schema: record.QuarantineSchema, Clinic: clinic, Code: "laterality-missing", Reason: "Which eye?", Action: "Say which.", InboxKey: clinic + "/batch/" + name + ".dcm",
@@ -74,7 +76,8 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 		for _, c := range all {
 			prefix, err := blob.ResultPrefix(c.pic.sop(), c.pic.sha(), testModel)
 			k.must(err)
-			k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Results, strings.TrimSuffix(prefix, "/")+"/"+file, []byte(c.pic.sop()), blob.PutOptions{}))
+			content := append(maskPNG(t, 8, 8, func(int, int) bool { return false }), c.pic.sop()...) // readers of PNG stop before it
+			k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Results, strings.TrimSuffix(prefix, "/")+"/"+file, content, blob.PutOptions{}))
 		}
 	}
 	k.photo = func(_ context.Context, raw []byte) (*raster.RGB, error) { return raster.NewRGB(8, 8), nil }
@@ -114,6 +117,8 @@ type asked struct {
 	patient bool
 	// changes: the request is made only by those who may not.
 	changes bool
+	// span is how long one entry stands for all requests of its kind, where that is longer than one.
+	span time.Duration
 }
 
 // table says how each route is asked for the data of a clinic. A route that is not in it fails the test.
@@ -127,6 +132,9 @@ func table(c clinicData) map[string]asked {
 	}
 	search := func(resource, query string, patient bool) asked {
 		return asked{method: http.MethodPost, address: "/fhir/" + resource + "/_search", body: query, form: true, patient: patient}
+	}
+	look := func(file string) asked {
+		return asked{method: http.MethodGet, address: strings.TrimSuffix(image, "mask.png") + file, own: true, patient: true, span: viewingSpan}
 	}
 	const everything = "_include=DiagnosticReport:patient&_include=DiagnosticReport:result&_include=DiagnosticReport:imaging-study&_revinclude=Provenance:target"
 	return map[string]asked{
@@ -158,10 +166,13 @@ func table(c clinicData) map[string]asked {
 		"POST /api/patients/split":                          {method: http.MethodPost, address: "/api/patients/split", body: link, own: true, changes: true},
 		"POST /api/patients/undo":                           {method: http.MethodPost, address: "/api/patients/undo", body: link, own: true, changes: true},
 		"GET /api/nights":                                   get("/api/nights", false, false), "GET /api/nights/{night}/{clinic}/{file}": get("/api/nights/2026-11-22/"+c.name+"/measures.csv", true, true),
-		"GET /fhir/metadata":                                 get("/fhir/metadata", false, false),
-		"GET /fhir/.well-known/smart-configuration":          get("/fhir/.well-known/smart-configuration", false, false),
-		"GET /fhir/$bulk-publish":                            get("/fhir/$bulk-publish?night="+accessNight, false, false),
-		"GET /fhir/nights/{night}/{clinic}/{version}/{file}": get("/fhir/nights/"+accessNight+"/"+c.name+"/v1/Patient-0001.ndjson", true, true),
+		"GET /api/images/{sop}/{sha}/view.json":                    look("view.json"),
+		"GET /api/images/{sop}/{sha}/lines.json":                   look("lines.json"),
+		"GET /api/images/{sop}/{sha}/tiles/{layer}/{level}/{tile}": look("tiles/photo/0/0_0.jpg"),
+		"GET /fhir/metadata":                                       get("/fhir/metadata", false, false),
+		"GET /fhir/.well-known/smart-configuration":                get("/fhir/.well-known/smart-configuration", false, false),
+		"GET /fhir/$bulk-publish":                                  get("/fhir/$bulk-publish?night="+accessNight, false, false),
+		"GET /fhir/nights/{night}/{clinic}/{version}/{file}":       get("/fhir/nights/"+accessNight+"/"+c.name+"/v1/Patient-0001.ndjson", true, true),
 
 		"GET /fhir/AuditEvent": get("/fhir/AuditEvent", false, false), "GET /fhir/AuditEvent/{id}": get("/fhir/AuditEvent/1", false, false), "POST /fhir/AuditEvent/_search": search("AuditEvent", "", false),
 		"GET /fhir/CodeSystem": get("/fhir/CodeSystem", false, false), "GET /fhir/CodeSystem/{id}": get("/fhir/CodeSystem/noctua-measures", false, false), "POST /fhir/CodeSystem/_search": search("CodeSystem", "", false),
@@ -374,6 +385,7 @@ func TestWhatIsSeenIsRecorded(t *testing.T) {
 		if !a.patient {
 			continue
 		}
+		k.move(a.span)
 		before := len(k.readings())
 		if w := k.send(a, reader); w.Code != http.StatusOK {
 			t.Fatalf("%s: %d", r.pattern, w.Code)
@@ -397,6 +409,7 @@ func TestWhatIsSeenIsRecorded(t *testing.T) {
 			}
 			return nil
 		}
+		k.move(a.span)
 		w := k.send(a, reader)
 		if w.Code != http.StatusServiceUnavailable {
 			t.Errorf("%s without the log: %d", r.pattern, w.Code)

@@ -214,28 +214,30 @@ func patientView(doc *record.Report) web.PatientView {
 		BirthDate: doc.Patient.BirthDate, Sex: sexText(doc.Patient.Sex), StudyDate: doc.StudyDate, StudyUID: doc.StudyUID,
 		Accession: doc.AccessionNumber, Status: string(doc.Status), StatusText: statusTexts[string(doc.Status)], Version: doc.Version,
 		IssuedAt: doc.IssuedAt, FirstIssuedAt: doc.FirstIssuedAt, Summary: summary(doc), Notice: doc.Notice,
-		Eyes: []web.EyeView{{Code: "OD", Name: "right eye"}, {Code: "OS", Name: "left eye"}},
-		Downloads: []web.Choice{
-			{Text: "PDF", Link: fmt.Sprintf("/api/reports/%s/report.pdf?version=%d", doc.ReportID, doc.Version)},
-			{Text: "report.json", Link: "/api/reports/" + doc.ReportID},
-			{Text: "FHIR DiagnosticReport", Link: "/fhir/DiagnosticReport/" + doc.ReportID},
-			{Text: "FHIR Observations", Link: "/fhir/Observation?patient=" + fhir.PatientID(doc.Patient.Key)},
-		},
+		Eyes:      eyeViews(doc),
+		Downloads: downloads(doc),
+		Trends:    trends(doc),
 	}
-	for _, img := range doc.Images {
-		view := imageView(img)
-		switch img.Laterality {
-		case record.RightEye:
-			v.Eyes[0].Images = append(v.Eyes[0].Images, view)
-		case record.LeftEye:
-			v.Eyes[1].Images = append(v.Eyes[1].Images, view)
-		default:
+	for n, img := range doc.Images {
+		if img.Laterality != record.RightEye && img.Laterality != record.LeftEye {
+			view := imageView(img)
+			view.ID, view.Eye, view.Chosen = fmt.Sprintf("other-%d", n+1), "picture without an eye", true
 			v.Others = append(v.Others, view)
+		}
+	}
+	for _, task := range doc.NeedsPerson {
+		if task.Code != taskQuarantine && task.Code != taskMissing { // of these each file and picture is listed
+			v.Tasks = append(v.Tasks, task.Text)
 		}
 	}
 	v.Comparison = comparisonView(doc)
 	for _, m := range doc.Missing {
-		v.Missing = append(v.Missing, web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID})
+		line := web.Missing{Problem: web.Problem{Code: m.Code, Reason: m.Reason}, SOPUID: m.SOPUID}
+		if m.Code == awaitedCode {
+			v.Awaited = append(v.Awaited, line)
+		} else {
+			v.Missing = append(v.Missing, line)
+		}
 	}
 	for _, r := range doc.Rejected {
 		v.Problems = append(v.Problems, web.Problem{Code: r.Code, Reason: r.Reason})
@@ -282,6 +284,7 @@ func imageView(img record.ReportImage) web.ImageView {
 	const shaDigits = 16
 	at := "/api/images/" + img.SOPUID + "/" + img.Sha256[:shaDigits] + "/"
 	v := web.ImageView{
+		At: at, Thumb: fmt.Sprintf("%sphoto.jpg?width=%d", at, widthStep),
 		Photo: fmt.Sprintf("%sphoto.jpg?width=%d", at, photoWidthPx), PhotoFull: at + "photo.jpg",
 		Title: "Photograph", AcquiredAt: strings.Replace(img.AcquiredAt, "T", " ", 1),
 		Status: string(img.Status), StatusText: statusTexts[string(img.Status)], Values: valuesOf(shown(img.Measures)), Regions: regionTable(img.Regions, img.Measures), Superseded: isSuperseded(img),

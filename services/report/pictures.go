@@ -39,21 +39,14 @@ const (
 // apiPicture answers GET /api/images/{sop}/{sha}/{photo.jpg|mask.png|overlay.jpg|vessels.jpg|segments.csv|seg.dcm|sr.dcm}[?width=]. Without width a mask is 0 and 255
 // in the photograph's own geometry; with width it is scaled for viewing, with grey edges.
 func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
-	sha := r.PathValue("sha")
-	if len(sha) < 8 || strings.Trim(sha, "0123456789abcdef") != "" {
-		return fault.New(fault.NotFound, "not-found", "there is no such image")
-	}
 	width, err := intParam(r.URL.Query(), "width", 0, 1, maxWidth)
 	if err != nil {
 		return err
 	}
 	width = (width + widthStep - 1) / widthStep * widthStep
-	img, err := s.deps.Store.Image(r.Context(), r.PathValue("sop"), sha)
+	img, err := s.visibleImage(r)
 	if err != nil {
 		return err
-	}
-	if !askerOf(r.Context()).clinics.Has(img.Clinic) {
-		return fault.New(fault.NotFound, "not-indexed", "there is no such image")
 	}
 	file := r.PathValue("file")
 	mediaType := map[string]string{"photo.jpg": "image/jpeg", "mask.png": "image/png", "overlay.jpg": "image/jpeg", "vessels.jpg": "image/jpeg", "segments.csv": "text/csv; charset=utf-8",
@@ -66,11 +59,7 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Browsers keep pictures only as long as they may ask again: the session may be over.
 	w.Header().Set("Cache-Control", "private, no-cache")
-	// While a new model is at work, the report still speaks for what is there.
-	outcome := img.OutcomeKey
-	if img.Status != record.ImageMeasured && img.ReportedStatus == record.ImageMeasured {
-		outcome = img.ReportedOutcome
-	}
+	outcome := outcomeOf(img)
 	version := img.Sha256[:16]
 	if file != "photo.jpg" {
 		version += "-" + path.Base(path.Dir(outcome))
@@ -103,9 +92,41 @@ func (s *Service) apiPicture(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// photo makes the picture that people see of an archived image. Where the file says that text is burned in, what lies outside the
-// field of view is blanked, since names are written there; where no field of view is found, the picture is withheld.
+// visibleImage is the image that a request names by SOP instance UID and digest, which whoever asks may see. One that they may not see is
+// not there.
+func (s *Service) visibleImage(r *http.Request) (store.Image, error) {
+	sha := r.PathValue("sha")
+	if len(sha) < 8 || strings.Trim(sha, "0123456789abcdef") != "" {
+		return store.Image{}, fault.New(fault.NotFound, "not-found", "there is no such image")
+	}
+	img, err := s.deps.Store.Image(r.Context(), r.PathValue("sop"), sha)
+	if err == nil && !askerOf(r.Context()).clinics.Has(img.Clinic) {
+		return store.Image{}, fault.New(fault.NotFound, "not-indexed", "there is no such image")
+	}
+	return img, err
+}
+
+// outcomeOf is the key of the document of what was found on an image, as its report has it: while a new model is at work, the report
+// still speaks for what is there.
+func outcomeOf(img store.Image) string {
+	if img.Status != record.ImageMeasured && img.ReportedStatus == record.ImageMeasured {
+		return img.ReportedOutcome
+	}
+	return img.OutcomeKey
+}
+
+// photo makes the picture that people see of an archived image.
 func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte, error) {
+	rgb, err := s.pixels(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	return encodeJPEG(scale(fromRaster(rgb), width))
+}
+
+// pixels decodes an archived image to what people may see of it. Where the file says that text is burned in, what lies outside the
+// field of view is blanked, since names are written there; where no field of view is found, the picture is withheld.
+func (s *Service) pixels(ctx context.Context, img store.Image) (*raster.RGB, error) {
 	raw, err := s.deps.Blob.GetBytes(ctx, s.deps.Blob.Buckets().Archive, img.InstanceKey, documentLimit)
 	if err != nil {
 		return nil, err
@@ -125,6 +146,9 @@ func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte
 	if err := rgb.Check(); err != nil {
 		return nil, err
 	}
+	if rgb.Width*rgb.Height > maxPicturePixels {
+		return nil, fault.New(fault.Unsupported, "picture-too-large", "this picture has %d × %d pixels, more than the %d million that are shown here; open it with a DICOM viewer", rgb.Width, rgb.Height, maxPicturePixels/1_000_000)
+	}
 	if instance.BurnedIn {
 		fov, err := fundus.FindFOV(rgb)
 		if fundus.Refused(err) {
@@ -135,7 +159,7 @@ func (s *Service) photo(ctx context.Context, img store.Image, width int) ([]byte
 		}
 		fov.BlankOutside(rgb)
 	}
-	return encodeJPEG(scale(fromRaster(rgb), width))
+	return rgb, nil
 }
 
 // derived reads a file that segmentation left beside its result.
@@ -244,6 +268,12 @@ func (p *pictures) get(ctx context.Context, key string, produce func(context.Con
 	return raw, err
 }
 
+// largest is how many bytes are kept of one picture: one that fills a quarter of the cache would push out everything else.
+func (p *pictures) largest() int {
+	const largestShare = 4
+	return p.limit / largestShare
+}
+
 func (p *pictures) find(key string) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -258,8 +288,7 @@ func (p *pictures) find(key string) []byte {
 func (p *pictures) keep(key string, raw []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	const largestShare = 4 // a picture that fills a quarter of the cache would push out everything else
-	if _, ok := p.byKey[key]; ok || len(raw) > p.limit/largestShare {
+	if _, ok := p.byKey[key]; ok || len(raw) > p.largest() {
 		return
 	}
 	p.byKey[key] = p.order.PushFront(&cached{key, raw})

@@ -188,6 +188,7 @@ type Service struct {
 	searches *searches
 	audit    *audit.Log
 	pictures *pictures
+	viewings *viewings
 	// converted are versions of reports as resources, the last that were asked for.
 	converted *lru.Cache[convertedKey, *converted]
 	// pdfWriter reads the fonts when it is asked first: many processes never need them.
@@ -229,7 +230,7 @@ func New(deps Deps, cfg Config) (*Service, error) {
 		guesses:  newGuesses(deps.Clock),
 		searches: newSearches(deps.Clock),
 		audit:    audit.New(deps.Blob, deps.Blob.Buckets().Audit, deps.Clock),
-		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New),
+		pictures: newPictures(cfg.Decoders, cfg.PictureCacheBytes), pdfWriter: sync.OnceValues(reportpdf.New), viewings: newViewings(deps.Clock),
 		limits:  newLimits(cfg),
 		denials: newDenials(),
 		live:    live{over: make(chan struct{})},

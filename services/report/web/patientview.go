@@ -1,6 +1,9 @@
 package web
 
 import (
+	"fmt"
+	"html/template"
+	"math"
 	"time"
 )
 
@@ -18,8 +21,15 @@ type Value struct {
 	Text                              string // "" if there is no value
 	Unit                              string
 	Error                             string
-	Why                               string // why there is no value
-	NoError                           string // why a value has no error
+	Why                               string    // why there is no value
+	NoError                           string    // why a value has no error
+	Interval                          *Interval // nil where no error is known
+}
+
+// Interval is a value and its error against a scale, which goes from From to To: places in a drawing 180 wide.
+type Interval struct {
+	Low, Value, High float64
+	From, To         string
 }
 
 // EyeSummary is an eye at a glance.
@@ -41,7 +51,12 @@ type ImageView struct {
 	Warnings, Notes                               []string
 	Provenance                                    []Fact
 	Superseded                                    bool
-	Quality                                       *Quality // nil where it was not judged
+	// ID names the picture on the page, At is the address of what there is of it, Link the page with this picture of its eye.
+	ID, At, Link, Thumb string
+	Eye                 string // "right eye", "left eye" or "other picture"
+	Chosen              bool   // of its eye
+	Further             []Value
+	Quality             *Quality // nil where it was not judged
 }
 
 // RegionTable has the measures of parts of the field of view.
@@ -73,7 +88,65 @@ type Quality struct {
 // EyeView is a column of the patient page.
 type EyeView struct {
 	Code, Name string
+	Text       string // which picture stands for the eye, and why; or why none does
 	Images     []ImageView
+}
+
+// Trend is a measure over the visits, a chart an eye.
+type Trend struct {
+	Display, Unit, Definition string
+	Charts                    []Chart
+}
+
+// Chart is a curve over the visits of one eye: places in a drawing of Width × Height, what is drawn between the other four.
+type Chart struct {
+	Eye, EyeName             string
+	Text                     string // what it says
+	Width, Height            float64
+	Left, Right, Top, Bottom float64
+	Ticks                    []Tick
+	Bands, Lines             []string // points of polygons and of lines
+	Points                   []ChartPoint
+	Breaks                   []ChartBreak
+	Rows                     []TrendRow // the same as a table
+}
+
+// Tick is a value on an axis.
+type Tick struct {
+	At   float64
+	Text string
+}
+
+// ChartPoint is a visit.
+type ChartPoint struct {
+	X, Y, Low, High float64
+	Drawn           bool // there is a value
+	Date, Text      string
+	Dated           bool // there is room for the date
+	Hollow          bool // cannot be compared with this visit
+	This            bool // visit
+}
+
+// ChartBreak stands between two visits that cannot be compared.
+type ChartBreak struct {
+	X         float64
+	Text, Why string
+}
+
+// TrendRow is a visit in a table.
+type TrendRow struct {
+	Date, Text, Verdict, Link string
+	This                      bool
+}
+
+// VersionView is a version of a report, and what it changed.
+type VersionView struct {
+	Number             int
+	Status, StatusText string
+	IssuedAt           time.Time
+	Changes            []string // none: they are not looked up so far back
+	Link, Document     string
+	Shown, Newest      bool
 }
 
 // Choice is a study or a version that can be chosen.
@@ -114,12 +187,19 @@ type PatientView struct {
 	Version                                  int
 	IssuedAt, FirstIssuedAt                  time.Time
 	Summary                                  string
-	Studies, Versions                        []Choice
+	Studies                                  []Choice
+	Versions                                 []VersionView // the newest first
+	MoreVersions                             int           // that are not listed
+	OlderThan                                *VersionView  // the newest, where this is an older one
+	Tasks                                    []string      // what needs a person
+	Trends                                   []Trend
+	WidthShades                              []string // colours of widths, from thin to wide
 	Eyes                                     []EyeView
 	Comparison                               *Comparison // nil: nothing is compared
 	Others                                   []ImageView
 	Problems                                 []Problem
 	Missing                                  []Missing
+	Awaited                                  []Missing // of what was announced, what may still come
 	Downloads                                []Choice
 	Notice                                   string
 }
@@ -134,3 +214,39 @@ type PatientView struct {
 // QuarantinedView is a file in quarantine.
 // SignInView asks for the token.
 // FailedView says what went wrong.
+
+// valueRow is a measure with a name for its definition that no other on the page has.
+type valueRow struct {
+	Value
+	ID string
+}
+
+// patientFunctions are what the patient page's template can do.
+func patientFunctions() template.FuncMap {
+	return template.FuncMap{
+		"minus": func(a float64, b any) (float64, error) { return sum(a, b, -1) },
+		"plus":  func(a float64, b any) (float64, error) { return sum(a, b, 1) },
+		// percentOf is the place of the n-th of so many, evenly from 0 % to 100 %.
+		"percentOf": func(n, of int) string { return fmt.Sprintf("%d%%", 100*n/max(1, of-1)) },
+		"rows": func(prefix string, values []Value) (out []valueRow) {
+			for n, v := range values {
+				out = append(out, valueRow{v, fmt.Sprintf("%s-m%d", prefix, n+1)})
+			}
+			return out
+		},
+	}
+}
+
+// sum adds sign times b, a number as templates have them.
+func sum(a float64, b any, sign float64) (float64, error) {
+	switch b := b.(type) {
+	case int:
+		return rounded(a + sign*float64(b)), nil
+	case float64:
+		return rounded(a + sign*b), nil
+	}
+	return 0, fmt.Errorf("%v is no number to add", b)
+}
+
+// rounded leaves no more digits than a drawing needs.
+func rounded(v float64) float64 { return math.Round(10*v) / 10 }

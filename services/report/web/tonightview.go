@@ -70,11 +70,6 @@ type Course struct {
 
 type Bar struct{ X, Y, Width, Height float64 }
 
-type Tick struct {
-	At   float64
-	Text string
-}
-
 type CourseRow struct {
 	From            time.Time
 	Received, Dealt int

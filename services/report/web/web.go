@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"strconv"
 	"time"
 )
@@ -65,6 +66,7 @@ func New(zone *time.Location) (*Pages, error) {
 			return many
 		},
 	}
+	maps.Copy(functions, patientFunctions())
 	p := &Pages{byName: map[string]*template.Template{}}
 	for _, name := range []string{Tonight, Night, Nights, Patients, Patient, Quarantine, Quarantined, Sure, SignIn, Account, System, Failed} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/nightparts.html", "templates/people.html", "templates/"+name+".html")
