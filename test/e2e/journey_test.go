@@ -27,7 +27,7 @@ func TestMorningJourney(t *testing.T) {
 	b := browser.Open(t, strings.TrimPrefix(n.web, "http://"), journeyTimeout)
 
 	// Nobody has signed in, and nothing has come.
-	b.Run("the door", chromedp.Navigate(n.web+"/"), chromedp.WaitVisible("form.signin"))
+	b.Run("the door", chromedp.Navigate(n.web+"/"), chromedp.WaitVisible(".signin"))
 	b.Shot("journey-1-sign-in")
 	b.Run("signing in", chromedp.Click(".with-token summary"), chromedp.SendKeys("#token", n.token+"\r"), chromedp.WaitVisible(".verdict"))
 	if got := b.Text(".verdict h1"); got != "Nothing has come in yet" {

@@ -121,7 +121,7 @@ func (s studio) resize(w window) error {
 }
 
 func (s studio) signIn(token string) error {
-	if err := chromedp.Do(s.ctx, chromedp.Navigate(s.url+"/signin"), chromedp.WaitVisible("form.signin")); err != nil {
+	if err := chromedp.Do(s.ctx, chromedp.Navigate(s.url+"/signin"), chromedp.WaitVisible(".signin")); err != nil {
 		return fmt.Errorf("the sign-in page: %w", err)
 	}
 	if err := s.shoot("sign-in"); err != nil {
