@@ -118,7 +118,7 @@ func (e *embedded) file() []byte {
 	return sfnt(map[string][]byte{"glyf": glyf.Bytes(), "head": head, "hhea": hhea, "hmtx": hmtx.Bytes(), "loca": loca, "maxp": maxp})
 }
 
-// sfnt puts tables together to a font file (OpenType specification, "Organization of an OpenType Font").
+// sfnt puts tables together to a font file (OpenType specification, chapter 4).
 func sfnt(tables map[string][]byte) []byte {
 	var tags []string
 	for tag := range tables {
