@@ -94,6 +94,7 @@ def main(source: str, target: str) -> None:
         options.hinting = False
         options.notdef_outline = True  # the box that stands for what no font has
         options.recalc_timestamp = False
+        options.harfbuzz_repacker = False  # the same bytes with and without uharfbuzz
         options.name_IDs = [0, 1, 2, 3, 4, 5, 6, 13, 14]  # with copyright and licence
         # Names are joined, and their marks placed, by the font's own rules; squares are set one after another.
         options.layout_features = (
