@@ -122,7 +122,7 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 	p.op("Td", x, p.height-baseline)
 	var current *embedded
 	var at, pen, rise float64 // thousandths of an em; at is where the next glyph would be drawn
-	open, hidden := false, false
+	open := false
 	closeArray := func() {
 		if open {
 			p.content.WriteString("] TJ\n")
@@ -139,11 +139,6 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 			closeArray()
 			current = e
 			fmt.Fprintf(&p.content, "/F%d %s Tf\n", e.number, number(style.Size))
-		}
-		if g.hidden != hidden {
-			closeArray()
-			hidden = g.hidden
-			p.render(hidden)
 		}
 		if g.y != rise {
 			closeArray()
@@ -169,9 +164,6 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 	if rise != 0 {
 		p.op("Ts", 0)
 	}
-	if hidden {
-		p.render(false)
-	}
 	p.content.WriteString("ET\n")
 	pen = 0
 	for _, g := range l.glyphs {
@@ -179,16 +171,6 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 			p.shape(g, x+(pen+g.x)*style.Size/em, p.height-baseline+g.y*style.Size/em, style.Size)
 		}
 		pen += g.advance
-	}
-}
-
-// render sets whether text is drawn (ISO 32000-1, 9.3.6).
-func (p *Page) render(hidden bool) {
-	const fill, neither = 0, 3
-	if hidden {
-		p.op("Tr", neither)
-	} else {
-		p.op("Tr", fill)
 	}
 }
 

@@ -58,10 +58,18 @@ func TestEveryCodeSaysSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shapes := 0
-	for _, text := range []string{"قباني لنزار مُحَمَّد", "ศรีสุข น้ำทิพย์", "Nguyễn Thị Ánh", "שָׁלוֹם", "Nguye\u0302\u0303n"} {
+	shapes, blanks := 0, 0
+	for _, text := range []string{"قباني لنزار مُحَمَّد", "صلاح", "ศรีสุข น้ำทิพย์", "Nguyễn Thị Ánh", "שָׁלוֹם", "Nguye\u0302\u0303n"} {
 		p := fonts.NewPage(A4Width, A4Height)
-		p.Text(p.Set(text, Style{Size: 10}, 400, 1), 0, 0, 400, Left)
+		set := p.Set(text, Style{Size: 10}, 400, 1)
+		for _, g := range set.lines[0].glyphs {
+			if g.hidden {
+				if blanks++; len(g.face.outline.glyph(g.id)) > 0 {
+					t.Errorf("%s: what stands for %q is drawn", text, g.text)
+				}
+			}
+		}
+		p.Text(set, 0, 0, 400, Left)
 		for _, e := range p.embedded {
 			for code, said := range e.texts {
 				if code > 0 && said == "" {
@@ -71,7 +79,7 @@ func TestEveryCodeSaysSomething(t *testing.T) {
 		}
 		shapes += bytes.Count(p.content.Bytes(), []byte("\nf\n"))
 	}
-	if shapes < 10 {
-		t.Errorf("%d marks are drawn", shapes)
+	if shapes < 10 || blanks != 2 {
+		t.Errorf("%d marks are drawn, %d letters are hidden", shapes, blanks)
 	}
 }

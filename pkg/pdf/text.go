@@ -46,7 +46,7 @@ type glyph struct {
 	id            uint16
 	advance, x, y float64
 	text          string // what it stands for; "" where other glyphs of the same cluster say it
-	hidden        bool   // it is not drawn, and stands for its text alone
+	hidden        bool   // it is a blank, which stands for its text alone
 }
 
 // Height is that of all lines, in points.
@@ -143,7 +143,7 @@ func (l *line) add(face *typeface, run shaping.Output, source []rune) {
 	}
 }
 
-// apart takes the letters of a glyph for several of them, such as lam and alef, apart into hidden glyphs, the last one at the left. Readers do not agree on the
+// apart takes the letters of a glyph for several of them, such as lam and alef, apart into blanks, the last one at the left; the glyph is then drawn as a shape. Readers do not agree on the
 // order of the letters of one glyph where text runs from the right (poppler turns them about, as ISO 32000 does not say).
 func apart(face *typeface, text string, advance float64) (hidden []glyph) {
 	var letters []string // each with its marks
@@ -158,9 +158,12 @@ func apart(face *typeface, text string, advance float64) (hidden []glyph) {
 		return nil
 	}
 	slices.Reverse(letters)
+	blank, has := face.font.NominalGlyph(' ')
+	if !has {
+		return nil
+	}
 	for n, letter := range letters {
-		id, _ := face.font.NominalGlyph([]rune(letter)[0])                                                                                      // a font that joins letters has them; else it is the box, which is not drawn either
-		hidden = append(hidden, glyph{face: face, id: uint16(id), x: advance * float64(n) / float64(len(letters)), text: letter, hidden: true}) //nolint:gosec // TrueType has 16 bits
+		hidden = append(hidden, glyph{face: face, id: uint16(blank), x: advance * float64(n) / float64(len(letters)), text: letter, hidden: true}) //nolint:gosec // TrueType has 16 bits
 	}
 	return hidden
 }
