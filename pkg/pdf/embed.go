@@ -15,7 +15,7 @@ type embedded struct {
 	face   *typeface
 	number int
 	ids    []uint16 // glyphs of the font by code
-	texts  []string // what they stand for
+	texts  []string // what they stand for; of code 0 nothing
 	widths []int    // thousandths of an em
 	codes  map[use]uint16
 }
@@ -118,7 +118,7 @@ func (e *embedded) file() []byte {
 	return sfnt(map[string][]byte{"glyf": glyf.Bytes(), "head": head, "hhea": hhea, "hmtx": hmtx.Bytes(), "loca": loca, "maxp": maxp})
 }
 
-// sfnt puts tables together to a font file (OpenType specification, "Organization of an OpenType Font").
+// sfnt puts tables together to a font file (OpenType specification, chapter 4).
 func sfnt(tables map[string][]byte) []byte {
 	var tags []string
 	for tag := range tables {
@@ -170,8 +170,8 @@ func checksum(table []byte) (sum uint32) {
 func (e *embedded) toUnicode() []byte {
 	var list []string
 	for code, text := range e.texts {
-		if text == "" {
-			continue
+		if code == 0 {
+			continue // it is not drawn
 		}
 		var hex strings.Builder
 		for _, unit := range utf16.Encode([]rune(text)) {

@@ -32,7 +32,7 @@ type typeface struct {
 	outline outlines
 }
 
-// LoadFonts reads the embedded fonts: some 10 ms, and a few megabytes for as long as they are kept.
+// LoadFonts reads the embedded fonts: some 80 ms, and 27 MB of memory for as long as they are kept.
 func LoadFonts() (*Fonts, error) {
 	var err error
 	load := func(name string) *typeface {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/go-text/typesetting/font"
+	"github.com/go-text/typesetting/font/opentype"
 	"github.com/go-text/typesetting/shaping"
 
 	"github.com/noctua-screening/noctua/pkg/fault"
@@ -129,6 +130,10 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 		}
 	}
 	for _, g := range l.glyphs {
+		if g.text == "" {
+			pen += g.advance
+			continue // below
+		}
 		e := p.embed(g.face)
 		if e != current {
 			closeArray()
@@ -160,6 +165,46 @@ func (p *Page) line(l line, style Style, x, baseline float64) {
 		p.op("Ts", 0)
 	}
 	p.content.WriteString("ET\n")
+	pen = 0
+	for _, g := range l.glyphs {
+		if g.text == "" {
+			p.shape(g, x+(pen+g.x)*style.Size/em, p.height-baseline+g.y*style.Size/em, style.Size)
+		}
+		pen += g.advance
+	}
+}
+
+// shape draws a glyph that stands for no text of its own, such as a mark that its letter speaks for, as a shape: as text it would have a code without a
+// meaning, for which readers make up characters. x and y are in the page's own coordinates, from the left lower corner.
+func (p *Page) shape(g glyph, x, y, size float64) {
+	outline, has := p.face(g.face).GlyphDataOutline(font.GID(g.id))
+	if !has || len(outline.Segments) == 0 {
+		return // a blank
+	}
+	scale := size / float64(g.face.outline.unitsPerEm)
+	at := func(point opentype.SegmentPoint) (float64, float64) {
+		return x + float64(point.X)*scale, y + float64(point.Y)*scale
+	}
+	var fromX, fromY float64
+	for _, s := range outline.Segments {
+		toX, toY := at(s.Args[len(s.ArgsSlice())-1])
+		switch s.Op {
+		case opentype.SegmentOpMoveTo:
+			p.op("m", toX, toY)
+		case opentype.SegmentOpLineTo:
+			p.op("l", toX, toY)
+		case opentype.SegmentOpQuadTo: // as a cubic curve: its control points are two thirds of the way to the one of the quadratic curve
+			const part = 2.0 / 3
+			x1, y1 := at(s.Args[0])
+			p.op("c", fromX+part*(x1-fromX), fromY+part*(y1-fromY), toX+part*(x1-toX), toY+part*(y1-toY), toX, toY)
+		case opentype.SegmentOpCubeTo:
+			x1, y1 := at(s.Args[0])
+			x2, y2 := at(s.Args[1])
+			p.op("c", x1, y1, x2, y2, toX, toY)
+		}
+		fromX, fromY = toX, toY
+	}
+	p.op("f")
 }
 
 // Colour is red, green and blue, each 0 to 1.

@@ -1,6 +1,7 @@
 package pdf
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -47,5 +48,38 @@ func TestCodeZero(t *testing.T) {
 	p.Text(p.Set("abc", Style{Size: 10}, 100, 1), 0, 0, 100, Left)
 	if len(p.embedded) != 1 || p.embedded[0].ids[0] != 0 || p.embedded[0].texts[0] != "" || len(p.embedded[0].ids) != 4 {
 		t.Errorf("%+v", p.embedded[0].ids)
+	}
+}
+
+// TestEveryCodeSaysSomething: readers make up characters for codes without a meaning (pdfium takes the code for one), so that there are none.
+func TestEveryCodeSaysSomething(t *testing.T) {
+	t.Parallel()
+	fonts, err := LoadFonts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes, blanks := 0, 0
+	for _, text := range []string{"قباني لنزار مُحَمَّد", "صلاح", "ศรีสุข น้ำทิพย์", "Nguyễn Thị Ánh", "שָׁלוֹם", "Nguye\u0302\u0303n"} {
+		p := fonts.NewPage(A4Width, A4Height)
+		set := p.Set(text, Style{Size: 10}, 400, 1)
+		for _, g := range set.lines[0].glyphs {
+			if g.hidden {
+				if blanks++; len(g.face.outline.glyph(g.id)) > 0 {
+					t.Errorf("%s: what stands for %q is drawn", text, g.text)
+				}
+			}
+		}
+		p.Text(set, 0, 0, 400, Left)
+		for _, e := range p.embedded {
+			for code, said := range e.texts {
+				if code > 0 && said == "" {
+					t.Errorf("%s: code %d of %s says nothing", text, code, e.face.name)
+				}
+			}
+		}
+		shapes += bytes.Count(p.content.Bytes(), []byte("\nf\n"))
+	}
+	if shapes < 10 || blanks != 2 {
+		t.Errorf("%d marks are drawn, %d letters are hidden", shapes, blanks)
 	}
 }

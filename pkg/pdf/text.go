@@ -46,6 +46,7 @@ type glyph struct {
 	id            uint16
 	advance, x, y float64
 	text          string // what it stands for; "" where other glyphs of the same cluster say it
+	hidden        bool   // it is a blank, which stands for its text alone
 }
 
 // Height is that of all lines, in points.
@@ -130,10 +131,41 @@ func (l *line) add(face *typeface, run shaping.Output, source []rune) {
 		}
 		for i, g := range cluster {
 			l.width += units(g.Advance)
+			if run.Direction.Progression() == di.TowardTopLeft {
+				hidden := apart(face, said[i], units(g.Advance))
+				if l.glyphs = append(l.glyphs, hidden...); len(hidden) > 0 {
+					said[i] = ""
+				}
+			}
 			l.glyphs = append(l.glyphs, glyph{face: face, id: uint16(g.GlyphID), advance: units(g.Advance), x: units(g.XOffset), y: units(g.YOffset), text: said[i]}) //nolint:gosec // TrueType has 16 bits
 		}
 		n = next
 	}
+}
+
+// apart takes the letters of a glyph for several of them, such as lam and alef, apart into blanks, the last one at the left; the glyph is then drawn as a shape. Readers do not agree on the
+// order of the letters of one glyph where text runs from the right (poppler turns them about, as ISO 32000 does not say).
+func apart(face *typeface, text string, advance float64) (hidden []glyph) {
+	var letters []string // each with its marks
+	for _, c := range text {
+		if len(letters) > 0 && unicode.Is(unicode.M, c) {
+			letters[len(letters)-1] += string(c)
+		} else {
+			letters = append(letters, string(c))
+		}
+	}
+	if len(letters) < 2 {
+		return nil
+	}
+	slices.Reverse(letters)
+	blank, has := face.font.NominalGlyph(' ')
+	if !has {
+		return nil
+	}
+	for n, letter := range letters {
+		hidden = append(hidden, glyph{face: face, id: uint16(blank), x: advance * float64(n) / float64(len(letters)), text: letter, hidden: true}) //nolint:gosec // TrueType has 16 bits
+	}
+	return hidden
 }
 
 // spoken tells which part of a cluster's text each of its glyphs stands for. Marks, which have no width, stand for nothing of their own: readers that

@@ -400,12 +400,15 @@ func TestDocument(t *testing.T) {
 		return []byte("%PDF of " + r.ReportID), nil
 	}
 	s, _ := w.start()
+	early := study{4, 1}
 	for _, r := range []study{good, broken, busy} {
 		w.issue(r, 1)
 	}
-	w.settled(s, "wants", 3, 0)
-	w.settled(s, "plain", 3, 0)
-	for r, has := range map[study]bool{good: true, broken: false, busy: true} {
+	w.stage = record.Preliminary
+	w.issue(early, 1)
+	w.settled(s, "wants", 4, 0)
+	w.settled(s, "plain", 4, 0)
+	for r, has := range map[study]bool{good: true, broken: false, busy: true, early: false} {
 		page := "^AP^PDF^Base64^" + base64.StdEncoding.EncodeToString([]byte("%PDF of "+r.report()))
 		if got := strings.Contains(with.message(r), page); got != has || strings.Contains(with.message(r), "|ED|") != has {
 			t.Errorf("%s has its page: %v, want %v", r.report(), got, has)

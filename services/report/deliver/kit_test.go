@@ -42,6 +42,7 @@ type world struct {
 	pdf    func(ctx context.Context, r *record.Report, key string) ([]byte, error)
 	log    lockedBuffer
 
+	stage  record.ReportStatus // of versions that are written; "": final
 	mu     sync.Mutex
 	offset time.Duration // of the service's clock
 }
@@ -136,6 +137,9 @@ func (w *world) write(s study, version int, clinic string) string {
 		AccessionNumber: "SecretAccession", Rejected: []record.ReportRejected{}, Notice: "Screening aid.", CodeVersion: "test", Counts: record.ReportCounts{Images: 1, Measured: 1},
 		Images: []record.ReportImage{{SOPUID: "1.2.3", Sha256: strings.Repeat("1", 64), ArchiveKey: "images/x", Laterality: record.RightEye, Status: record.ImageMeasured,
 			Measures: []record.Measure{{Name: "vessel-area-density", Display: "Vessel area density", Definition: "Share.", Unit: "1", Region: "field-of-view", Value: &value}}}}}
+	if w.stage != "" {
+		doc.Status = w.stage
+	}
 	raw, err := record.Encode(record.ReportSchema, doc)
 	if err != nil {
 		w.t.Fatal(err)

@@ -168,10 +168,11 @@ func (d *destination) deliver(ctx context.Context, v version, clinic string) err
 	return nil
 }
 
-// document is the page for people that goes with a version; none where the receiver gets none. One that cannot be made, now or later, must not keep the
+// document is the page for people that goes with a version; none where the receiver gets none, and with preliminary versions, in whose place another
+// comes within minutes: making it costs as much as a tenth of measuring the pictures. One that cannot be made, now or later, must not keep the
 // figures from who waits for them: they go without.
 func (d *destination) document(ctx context.Context, doc *record.Report, v version) ([]byte, error) {
-	if !d.Document || d.pdf == nil {
+	if !d.Document || d.pdf == nil || doc.Status == record.Preliminary {
 		return nil, nil
 	}
 	raw, err := d.pdf(ctx, doc, v.key())
