@@ -76,7 +76,7 @@ func drawnOn(eye int, condition string) string {
 		for (let i = 0; i < d.length / 4; i++) { const r = d[4*i], g = d[4*i+1], b = d[4*i+2]; if (%s) n++; } return n; })()`, eye, condition)
 }
 
-// patientNight is a patient with two visits; on the second one an eye has three pictures. The photographs are as large as cameras take them.
+// patientNight is a patient with three visits; on the last one an eye has three pictures. The photographs are as large as cameras take them.
 func patientNight(t *testing.T) (k *kit, drawn map[string]*phantom.Photograph, grid picture) {
 	t.Helper()
 	k = newKit(t)
@@ -91,11 +91,9 @@ func patientNight(t *testing.T) (k *kit, drawn map[string]*phantom.Photograph, g
 	}
 	measure := func(p picture, value, length float64, quality float64) {
 		t.Helper()
-		eye := phantom.Right
-		if p.n%2 == 0 {
-			eye = phantom.Left
-		}
-		d, err := phantom.Draw(phantom.Options{Seed: uint64(7), Eye: eye, Width: cameraWidth, Height: cameraHeight})
+		eye := map[int]phantom.Eye{0: phantom.Left, 1: phantom.Right}[p.n%2]
+		size := map[bool][2]int{false: {350, 230}, true: {cameraWidth, cameraHeight}}[p.p == 2] // pictures of the visit before are not looked at
+		d, err := phantom.Draw(phantom.Options{Seed: 7, Eye: eye, Width: size[0], Height: size[1]})
 		k.must(err)
 		drawn[p.sop()] = d
 		k.tell(k.segment(p, func(r *record.Result) {
@@ -113,8 +111,16 @@ func patientNight(t *testing.T) (k *kit, drawn map[string]*phantom.Photograph, g
 			a.Definition, a.Source = "Vessel pixels inside the field of view divided by the pixels of the field of view.", "Pixel count"
 			r.Measures = []record.Measure{a, l, f, w}
 		}))
-		k.putMask(p, maskPNG(t, cameraWidth, cameraHeight, d.Vessels.On))
+		k.putMask(p, maskPNG(t, size[0], size[1], d.Vessels.On))
 	}
+	// The first visit was measured by another model, with which nothing is compared.
+	for _, p := range []picture{{3, 1}, {3, 2}} {
+		k.tell(k.accept(p, who("2024-09-12")), k.segment(p, func(r *record.Result) {
+			r.Files, r.Provenance.Model = record.ResultFiles{}, record.ModelReference{Name: "unet-8", Version: "1", Sha256: strings.Repeat("b", len(testModel))}
+			r.Measures = []record.Measure{density(.07, .03)}
+		}))
+	}
+	k.quiet()
 	early := []picture{{1, 1}, {1, 2}}
 	for _, p := range early {
 		k.tell(k.accept(p, who("2025-10-05")))
@@ -135,6 +141,8 @@ func patientNight(t *testing.T) (k *kit, drawn map[string]*phantom.Photograph, g
 		r.Quality = &record.Quality{Score: .35, Limit: .3, Reasons: []record.Note{}, Figures: []record.QualityFigure{}}
 	}))
 	k.putMask(grid, maskPNG(t, cameraWidth, cameraHeight, onGrid))
+	drawn[grid.sop()] = &phantom.Photograph{Picture: bars()}
+	drawn[picture{2, 5}.sop()] = drawn[grid.sop()]
 	k.quiet()
 	k.quiet()
 	return k, drawn, grid
@@ -160,13 +168,7 @@ func bars() *raster.RGB {
 func TestPatientPageInABrowser(t *testing.T) {
 	t.Parallel()
 	k, drawn, grid := patientNight(t)
-	b := open(t, k, &eyes{drawn: map[string]*phantom.Photograph{}})
-	k.photo = func(_ context.Context, raw []byte) (*raster.RGB, error) {
-		if d := drawn[string(raw)]; d != nil {
-			return d.Picture, nil
-		}
-		return bars(), nil
-	}
+	b := open(t, k, &eyes{drawn: drawn})
 	ctx, run := b.ctx, b.run
 	page := b.server + "/patients/" + fhir.PatientID(shaOf("the patient"))
 	run("signing in", chromedp.SendKeys("#token", testToken+"\n"), chromedp.WaitVisible(".verdict"))
@@ -187,6 +189,9 @@ func TestPatientPageInABrowser(t *testing.T) {
 	t.Logf("to first sight of two photographs of %d × %d: %.0f bytes in %d requests, %d of them tiles", cameraWidth, cameraHeight, bytes, requests, tiles)
 	if bytes > maxFirstSight || tiles == 0 || tiles > 40 {
 		t.Errorf("first sight takes %.0f bytes and %d tiles", bytes, tiles)
+	}
+	if marks := evaluate[string](ctx, t, `[...document.querySelectorAll(".chart .mark")].map((m) => m.textContent).join()`); marks != strings.Repeat("other model,", 5)+"other model" { // three measures of two eyes
+		t.Errorf("the curves are marked %q", marks)
 	}
 	looks := 0
 	for _, e := range k.readings()[before:] {

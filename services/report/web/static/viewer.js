@@ -196,6 +196,7 @@ export class Viewer {
   redraw() {
     if (this.queued) return;
     this.queued = true;
+    delete this.stage.dataset.ready; // what is seen is of before
     requestAnimationFrame(() => { this.queued = false; this.draw(); });
   }
 
