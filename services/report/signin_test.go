@@ -25,11 +25,11 @@ const (
 	otherPassword = "four small owls at dawn"
 )
 
-// withAccounts gives a service accounts, of which the hashes are cheap: anna in charge of the north, and eve, who is disabled.
+// withAccounts gives a service accounts, of which the hashes are cheap: anna and bert in charge of the north, and eve, who is disabled.
 func withAccounts(k *kit) *account.Accounts {
 	k.t.Helper()
 	a := account.Open(account.Config{Path: filepath.Join(k.t.TempDir(), "accounts.json"), Cost: account.Cost{Passes: 1, MemoryKiB: 8, Lanes: 1}, Clock: k.now})
-	for _, name := range []string{"anna", "eve"} {
+	for _, name := range []string{"anna", "bert", "eve"} {
 		_, err := a.Create(k.t.Context(), name, "operate:north", annasPassword, false)
 		k.must(err)
 	}
@@ -240,6 +240,10 @@ func TestGuessing(t *testing.T) {
 	stolen := k.person("203.0.113.9")
 	stolen.cookies[browserCookie] = known.cookies[browserCookie]
 	want(t, "her browser for another name", stolen.signIn("nobody", "guess"), http.StatusTooManyRequests, "")
+	for range freeGuesses {
+		want(t, "a guess at bert", k.person("203.0.113.10").signIn("bert", "guess"), http.StatusUnauthorized, "")
+	}
+	want(t, "her browser for bert", stolen.signIn("bert", "guess"), http.StatusTooManyRequests, "")
 	// Each wrong password doubles the wait, up to the longest; what is refused does not count.
 	for wait := firstWait; ; wait *= 2 {
 		wait = min(wait, longestWait)
@@ -417,10 +421,10 @@ func TestPeopleAreRecorded(t *testing.T) {
 	})
 	k.must(err)
 	all := []string{
-		"update|success|none||accounts||anna (operate:north), eve (operate:north; disabled)",
+		"update|success|none||accounts||anna (operate:north), bert (operate:north), eve (operate:north; disabled)",
 		"execute|denied|none|anna|request|signin-refused|", "execute|denied|none||request|signin-refused|",
 		"login|success|session|anna|session||", "update|success|session|anna|accounts||anna", "login|success|session|anna|session||", "logout|success|session|anna|session||",
-		"update|success|none||accounts||anna (operate:north; disabled), eve (operate:north; disabled)",
+		"update|success|none||accounts||anna (operate:north; disabled), bert (operate:north), eve (operate:north; disabled)",
 	}
 	if !slices.Equal(got, all) {
 		t.Errorf("recorded\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(all, "\n"))

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -141,7 +142,7 @@ func TestOtherSitesInABrowser(t *testing.T) {
 		do("signing in", chromedp.Navigate(home+"/account"), chromedp.WaitVisible("#password"), chromedp.SendKeys("#name", "anna"), chromedp.SendKeys("#password", annasPassword+"\r"), chromedp.WaitVisible(".sessions"))
 		for _, from := range []string{host, "evil.test"} {
 			for _, path := range []string{"/account/signout", "/signin"} {
-				do("the other page", chromedp.Navigate(fmt.Sprintf("http://%s:%s/?target=%s&path=%s", from, evilPort, host, path)))
+				do("the other page", chromedp.Navigate("http://"+net.JoinHostPort(from, evilPort)+"/?target="+host+"&path="+path))
 				for arrived := false; !arrived; { // the page posts by itself; between two pages there is none to ask
 					arrived, _ = chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(`location.port === %q && document.readyState === "complete"`, port)))
 					if err := pause(ctx, 20*time.Millisecond); err != nil {

@@ -29,7 +29,7 @@ func localPath(asked string) string {
 		return "/"
 	}
 	// Browsers take a backslash for a slash, and leave out control characters.
-	if strings.ContainsFunc(asked, func(r rune) bool { return r == '\\' || r <= ' ' || r == 0x7f }) || strings.ContainsAny(u.Path, "\\\r\n\t") || strings.HasPrefix(u.Path, "//") {
+	if strings.ContainsFunc(asked, func(r rune) bool { return r <= ' ' || r == 0x7f }) || strings.ContainsAny(u.Path, "\\\r\n\t") || strings.HasPrefix(u.Path, "//") {
 		return "/"
 	}
 	for _, other := range []string{"/signin", "/signout", "/api/", "/fhir/", "/static/", "/account/"} {

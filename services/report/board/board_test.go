@@ -71,7 +71,7 @@ func TestDeadParts(t *testing.T) {
 		}},
 		{Name: "well", Check: func(context.Context) (board.Finding, error) { return board.Finding{Lamp: board.Green}, nil }},
 		{Name: "slow", Check: func(ctx context.Context) (board.Finding, error) { <-ctx.Done(); return board.Finding{}, ctx.Err() }},
-	}, 50*time.Millisecond, time.Second, at.now)
+	}, 500*time.Millisecond, time.Second, at.now)
 	for range 3 {
 		found, _ := b.Look(t.Context())
 		if found[0].Lamp != board.Red || found[0].Do != "kick it" || !strings.Contains(found[0].Text, "does not answer") || found[1].Lamp != board.Green || found[2].Lamp != board.Red {
