@@ -154,7 +154,9 @@ func (e *eventStream) send(event, data string) error {
 	var out strings.Builder
 	out.WriteString("event: " + event + "\n")
 	for line := range strings.Lines(strings.TrimSuffix(data, "\n")) {
-		out.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")
+		if line = strings.TrimSpace(line); line != "" { // templates leave empty lines and indents, which say nothing in HTML
+			out.WriteString("data: " + line + "\n")
+		}
 	}
 	out.WriteString("\n")
 	// Where the deadline cannot be set, once() is all that is sent.
