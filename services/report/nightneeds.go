@@ -57,7 +57,7 @@ func (s *Service) needs(ctx context.Context, of viewer, night time.Time, t tally
 	if err != nil {
 		return nil, "", err
 	}
-	all = append(all, amendedNeed(amended, "since yesterday morning")...)
+	all = append(all, amendedNeed(amended, "since "+morningBefore(night).Format("Mon 2 Jan, 15:04"))...)
 	return all, fmt.Sprintf("%d %d %d %d %d", t.Ungradable, t.Failed, incomplete, amended, *t.Reports), nil
 }
 

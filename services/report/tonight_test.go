@@ -388,7 +388,7 @@ func TestNeeds(t *testing.T) {
 		"1 message about a picture was given up after several attempts. []",
 		"2 results were not taken by the archive pacs. []",
 		"3 results wait for the archive pacs, which takes nothing at the moment: it does not answer. []",
-		"2 reports were amended since yesterday morning. [#amended]",
+		"2 reports were amended since Sun 22 Nov, 06:00. [#amended]",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,9 +96,9 @@ type eventStream struct {
 	said   string    // trouble
 }
 
-// patient gives the stream all the time that it needs, which the server's deadlines would end. false: deadlines cannot be set here.
+// patient gives what is sent next its time, whatever deadline the server has for answers. false: deadlines cannot be set here.
 func (e *eventStream) patient() bool {
-	return errors.Join(e.control.SetReadDeadline(time.Time{}), e.control.SetWriteDeadline(time.Now().Add(eventTimeout))) == nil
+	return e.control.SetWriteDeadline(time.Now().Add(eventTimeout)) == nil
 }
 
 // once sends what there is to a reader whom nothing would end who does not read: they ask again.
@@ -154,11 +153,12 @@ func (e *eventStream) send(event, data string) error {
 	var out strings.Builder
 	out.WriteString("event: " + event + "\n")
 	for line := range strings.Lines(strings.TrimSuffix(data, "\n")) {
-		out.WriteString("data: " + strings.TrimRight(line, "\r\n") + "\n")
+		if line = strings.TrimSpace(line); line != "" { // templates leave empty lines and indents, which say nothing in HTML
+			out.WriteString("data: " + line + "\n")
+		}
 	}
 	out.WriteString("\n")
-	// Where the deadline cannot be set, once() is all that is sent.
-	_ = e.control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	e.patient() // where it cannot be, once is all that is sent
 	if _, err := io.WriteString(e.w, out.String()); err != nil {
 		return err
 	}

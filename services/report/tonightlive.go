@@ -16,8 +16,8 @@ const (
 	liveLife = time.Second
 	// liveShare of the time at most goes into counting: where that takes long, numbers are kept longer.
 	liveShare = 4
-	// maxLive bounds memory: so many different sets of clinics have their numbers kept.
-	maxLive = 1000
+	// maxLive bounds memory: so many different sets of clinics have their numbers kept. Those of one clinic are some 6 KB, those of 300 some 250 KB.
+	maxLive = 200
 	// deadLife is how long the list of dead letters is kept: each is a request to the stream.
 	deadLife = 15 * time.Second
 )
