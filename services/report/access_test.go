@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -76,7 +78,13 @@ func twoClinics(t *testing.T) (*kit, map[string]clinicData) {
 		for _, c := range all {
 			prefix, err := blob.ResultPrefix(c.pic.sop(), c.pic.sha(), testModel)
 			k.must(err)
-			content := append(maskPNG(t, 8, 8, func(int, int) bool { return false }), c.pic.sop()...) // readers of PNG stop before it
+			content := maskPNG(t, 8, 8, func(int, int) bool { return false })
+			if file == "overlay.jpg" {
+				var raw bytes.Buffer
+				k.must(jpeg.Encode(&raw, image.NewGray(image.Rect(0, 0, 8, 8)), nil))
+				content = raw.Bytes()
+			}
+			content = append(content, c.pic.sop()...) // readers of pictures stop before it
 			k.must(k.blob.PutBytes(t.Context(), k.blob.Buckets().Results, strings.TrimSuffix(prefix, "/")+"/"+file, content, blob.PutOptions{}))
 		}
 	}

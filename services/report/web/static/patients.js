@@ -1,5 +1,5 @@
 "use strict";
-// The slash goes to the search, arrows walk over the rows, and a filter applies as it is chosen.
+// The slash goes to the search, arrows walk over the rows, and filters apply.
 (function list() {
   const search = document.querySelector("#q");
   const form = search && search.form;
@@ -20,5 +20,9 @@
     const next = at + step;
     (next < 0 ? search : names[Math.min(next, names.length - 1)]).focus();
   });
-  for (const field of form.querySelectorAll("select, input[type=checkbox]")) field.addEventListener("change", () => form.requestSubmit());
+  // With the mouse or a finger a filter applies as it is chosen; by the keyboard several are chosen first, and Enter applies them.
+  let pointed = false;
+  document.addEventListener("pointerdown", () => { pointed = true; }, true);
+  document.addEventListener("keydown", () => { pointed = false; }, true);
+  for (const field of form.querySelectorAll("select, input[type=checkbox]")) field.addEventListener("change", () => { if (pointed) form.requestSubmit(); });
 })();
