@@ -6,6 +6,8 @@
 // (controls, overrides of direction) as a replacement character; neither is dropped. What is drawn can be searched and copied as it was written.
 // Fonts are embedded, with those glyphs alone that are used.
 //
+// Scripts that need shaping are set as HarfBuzz sets them (testdata/shape.py).
+//
 // Lengths are in points (1/72 inch), from the left upper corner of the page. A Fonts may be used by many at a time, a Page by one.
 //
 // Pure: no clock, no files, no network. It imports go-text for shaping, and nothing of Noctua but fault.
