@@ -132,6 +132,12 @@ func TestSignInByPassword(t *testing.T) {
 	}
 	want(t, "the sign-in page", p.do(http.MethodGet, "/signin?next=/quarantine", nil), http.StatusSeeOther, "/quarantine")
 
+	// Whoever signs in at the same browser ends what was open there.
+	want(t, "signing in again", p.signIn("bert", annasPassword), http.StatusSeeOther, "/")
+	if _, open := k.sessions.find(c.Value, false); open || p.cookies[sessionCookie].Value == c.Value {
+		t.Error("the session before is still open")
+	}
+
 	// Over TLS the cookie is bound to the host, and the other one means nothing.
 	s := k.person("192.0.2.1")
 	s.tls = true
