@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -122,9 +123,11 @@ func (d *demo) run(ctx context.Context, part phantom.Part, shots []phantom.Shot)
 		d.sent++
 		return d.send(ctx, clinic, file)
 	}
+	drawing, stop := context.WithCancel(ctx)
+	defer stop()
 	drawn := make(chan error, 1)
-	go func() { drawn <- d.command.draw(ctx, own, d.folder, send) }()
-	if err := d.follow(ctx, drawn); err != nil {
+	go func() { drawn <- d.command.draw(drawing, own, d.folder, send) }()
+	if err := d.follow(ctx, drawn, stop); err != nil {
 		return err
 	}
 	for _, clinic := range d.command.Clinics {
@@ -160,9 +163,12 @@ func (d *demo) send(ctx context.Context, clinic string, file upload) error {
 	return d.client.put(ctx, file, addresses.Uploads[0].URL, progressbar.DefaultBytesSilent(file.size))
 }
 
-// look asks how far Noctua is, and shows it.
+// look asks how far Noctua is, and shows it. One that does not answer may be busy; whether it is gone sending finds out, or patience.
 func (d *demo) look(ctx context.Context) error {
 	s, err := d.client.status(ctx)
+	if fault.Is(err, fault.Transient) && ctx.Err() == nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -172,8 +178,8 @@ func (d *demo) look(ctx context.Context) error {
 	return nil
 }
 
-// follow shows how far Noctua is until done gives what came of the work.
-func (d *demo) follow(ctx context.Context, done <-chan error) error {
+// follow shows how far Noctua is until done gives what came of the work, which stop breaks off.
+func (d *demo) follow(ctx context.Context, done <-chan error, stop func()) error {
 	tick := time.NewTicker(demoPoll)
 	defer tick.Stop()
 	for {
@@ -182,8 +188,8 @@ func (d *demo) follow(ctx context.Context, done <-chan error) error {
 			return err
 		case <-tick.C:
 			if err := d.look(ctx); err != nil {
-				<-done // it works with the folder
-				return err
+				stop()
+				return errors.Join(err, <-done) // it works with the folder, so it is waited for
 			}
 		}
 	}
