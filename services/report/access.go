@@ -40,6 +40,8 @@ type asker struct {
 	clinics access.Clinics
 	// mustChange: they have to choose another password before anything else.
 	mustChange bool
+	// account that they signed in with, or "".
+	account string
 }
 
 type askerKey struct{}
@@ -88,7 +90,7 @@ func (s *Service) recognise(r *http.Request) (asker, bool, error) {
 	if !ok || err != nil {
 		return nobody, false, err
 	}
-	return asker{Principal: p, agent: s.sessionAgent(r, p, secret), mustChange: mustChange}, true, nil
+	return asker{Principal: p, agent: s.sessionAgent(r, p, secret), mustChange: mustChange, account: open.account}, true, nil
 }
 
 // sessionAgent is a person who signed in, as the audit log knows them.

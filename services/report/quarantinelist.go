@@ -101,6 +101,9 @@ func (s *Service) showQuarantine(w http.ResponseWriter, r *http.Request, status 
 	}
 	view := web.QuarantineView{Shell: s.shell(r, "Quarantine", web.Quarantine), Decided: f.decided, Days: f.day, Today: s.deps.Clock().In(s.cfg.Location).Format(time.DateOnly), Code: f.code, Clinic: f.clinic, Problems: problems,
 		Entered: entered.view(), AllChosen: entered.all, Until: s.deps.Clock().UTC().Format(time.RFC3339Nano), From: offset + 1, To: offset + len(found)}
+	if entered.action == "" {
+		view.Entered.By = deciderOf(r)
+	}
 	open, decided := f, f
 	open.decided, decided.decided = false, true
 	view.OpenLink, view.DecidedLink = open.link(), decided.link()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/noctua-screening/noctua/pkg/account"
 	"github.com/noctua-screening/noctua/pkg/fault"
 	"github.com/noctua-screening/noctua/pkg/quarantine"
 	"github.com/noctua-screening/noctua/pkg/record"
@@ -19,6 +20,9 @@ func quarantinedLine(f store.Rejected) web.QuarantineLine {
 	line := web.QuarantineLine{ID: d.ID, Link: "/quarantine/" + d.ID, Reason: d.Reason, Action: d.Quarantine.Action, Code: d.Code, File: d.InboxKey, Member: d.Member,
 		Clinic: d.Clinic, ReceivedAt: d.ReceivedAt, Size: sizeInWords(d.SizeBytes), StateText: stateTexts[f.State], MayRelease: f.State == quarantine.Discarded}
 	line.Reason, line.Detail = plainReason(d.Reason)
+	if line.Detail != "" {
+		line.Detail = strings.TrimRight(line.Detail, ".") + "."
+	}
 	if mayHoldPicture(d.Code) {
 		line.Thumbnail = fmt.Sprintf("/api%s/photo.jpg?width=%d", line.Link, thumbnailWidthPx)
 	}
@@ -95,9 +99,10 @@ func (s *Service) showQuarantined(w http.ResponseWriter, r *http.Request, status
 	}
 	may := history.Correctable()
 	view.AskLaterality, view.AskPatient, view.AskClinic = may.Laterality, may.Patient, may.Clinic
+	view.Release.By, view.Discard.By = deciderOf(r), deciderOf(r)
 	if entered.action == record.ActionDiscard {
 		view.Discard = entered.view()
-	} else {
+	} else if entered.action != "" {
 		view.Release = entered.view()
 	}
 	for _, step := range found.Steps {
@@ -182,6 +187,14 @@ func (f form) view() web.RulingForm {
 		v.Wrong[string(p.Field)] = strings.ToUpper(p.Sentence[:1]) + p.Sentence[1:] + "."
 	}
 	return v
+}
+
+// deciderOf is the name of whoever decides, if it is known: the account of the first start is nobody's own.
+func deciderOf(r *http.Request) string {
+	if name := askerOf(r.Context()).account; name != account.OperatorName {
+		return name
+	}
+	return ""
 }
 
 // ruling is what the form asks for, of some files.

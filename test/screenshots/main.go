@@ -152,11 +152,15 @@ func (s studio) take(l look, w window) error {
 		return err
 	}
 	if l.link != "" {
-		link, err := chromedp.Run(s.ctx, chromedp.AttributeValue(l.link, "href"))
-		if err != nil || !link.Exists {
-			return fmt.Errorf("there is no %s on %s: %w", l.link, l.address, errors.Join(err, os.ErrNotExist))
+		link, err := chromedp.Run(s.ctx, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector(%q)?.getAttribute("href") ?? ""`, l.link)))
+		if err != nil {
+			return err
 		}
-		if err := chromedp.Do(s.ctx, chromedp.Navigate(s.url+link.Value)); err != nil {
+		if link == "" {
+			_, err := fmt.Fprintf(s.table, "%s\t%s\tthere is none yet\n", w.name, l.name)
+			return err
+		}
+		if err := chromedp.Do(s.ctx, chromedp.Navigate(s.url+link)); err != nil {
 			return err
 		}
 	}

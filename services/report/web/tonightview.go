@@ -112,6 +112,9 @@ type TonightView struct {
 	People             PeopleView
 }
 
+// CourseRight tells on which side the course of the night fills the gap: under the numbers where more lines need a person than there are clinics.
+func (v TonightView) CourseRight() bool { return len(v.Live.Needs) > len(v.Live.Clinics) }
+
 // EyeLine is an eye of a patient that should be photographed again.
 type EyeLine struct {
 	Link, Name, ID, Clinic, Date string
