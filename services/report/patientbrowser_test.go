@@ -340,7 +340,7 @@ func (b *browser) sight(name string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.shots, name+".png"), raw, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.Shots, name+".png"), raw, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/noctua-screening/noctua/pkg/phantom"
+	"github.com/noctua-screening/noctua/test/tab"
 )
 
 // TestPeopleSignInInABrowser is a first day: the password that was given, another one, guesses, and signing out.
@@ -92,7 +93,7 @@ func TestPeopleSignInInABrowser(t *testing.T) {
 // chrome starts a browser with flags of its own, that nobody watches.
 func chrome(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(tab.Program(t)), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true), chromedp.UserDataDir(t.TempDir()))
 	allocated, cancel := chromedp.NewExecAllocator(t.Context(), append(options, flags...)...)
 	t.Cleanup(cancel)

@@ -152,7 +152,7 @@ func (b *browser) print(name string) []byte {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.shots, name+".pdf"), got.Data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.Shots, name+".pdf"), got.Data, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 	return got.Data

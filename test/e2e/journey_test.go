@@ -11,7 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/noctua-screening/noctua/test/browser"
+	"github.com/noctua-screening/noctua/test/tab"
 	"github.com/noctua-screening/noctua/test/shared"
 )
 
@@ -24,7 +24,7 @@ func TestMorningJourney(t *testing.T) {
 	modify := shared.Program(t, "dcmodify", "Debian's package dcmtk")
 	clinic := clinicFolder(t)
 	n := startAllInOne(t, t.TempDir())
-	b := browser.Open(t, strings.TrimPrefix(n.web, "http://"), journeyTimeout)
+	b := tab.Open(t, strings.TrimPrefix(n.web, "http://"), journeyTimeout)
 
 	// Nobody has signed in, and nothing has come.
 	b.Run("the door", chromedp.Navigate(n.web+"/"), chromedp.WaitVisible(".signin"))

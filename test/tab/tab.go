@@ -1,6 +1,6 @@
-// Package browser drives Debian's Chromium in tests. A tab fails its test on whatever a page of Noctua must not do: script errors, breaches of
+// Package tab drives Debian's Chromium in tests. A tab fails its test on whatever a page of Noctua must not do: script errors, breaches of
 // the content policy, message boxes, requests that leave the host, answers that are errors.
-package browser
+package tab
 
 import (
 	"context"
@@ -27,8 +27,8 @@ import (
 type Tab struct {
 	T   *testing.T
 	Ctx context.Context //nolint:containedctx // the tab's: chromedp keeps the tab in it
-	// shots is where pictures go: NOCTUA_SCREENSHOTS, or a folder that is removed after the test.
-	shots string
+	// Shots is where pictures go: NOCTUA_SCREENSHOTS, or a folder that is removed after the test.
+	Shots string
 
 	mu     sync.Mutex
 	weight int64
@@ -62,9 +62,9 @@ func Open(t *testing.T, host string, timeout time.Duration, expected ...int) *Ta
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, timeout)
 	t.Cleanup(cancel)
-	b := &Tab{T: t, Ctx: ctx, shots: os.Getenv("NOCTUA_SCREENSHOTS")}
-	if b.shots == "" {
-		b.shots = t.TempDir()
+	b := &Tab{T: t, Ctx: ctx, Shots: os.Getenv("NOCTUA_SCREENSHOTS")}
+	if b.Shots == "" {
+		b.Shots = t.TempDir()
 	}
 	if err := b.watch(host, expected); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func (b *Tab) watch(host string, expected []int) error {
 		case *page.EventJavascriptDialogOpening:
 			t.Errorf("a dialog opened: %s", ev.Message)
 		case *network.EventRequestWillBeSent:
-			if u, err := url.Parse(ev.Request.URL); err != nil || u.Host != host && u.Scheme != "blob" && u.Scheme != "data" {
+			if u, err := url.Parse(ev.Request.URL); err != nil || u.Host != host {
 				t.Errorf("a request left the host: %s", ev.Request.URL)
 			}
 		case *network.EventResponseReceived:
@@ -140,7 +140,7 @@ func (b *Tab) Shot(name string) {
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.shots, name+".png"), raw, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.Shots, name+".png"), raw, 0o600); err != nil {
 		b.T.Fatal(err)
 	}
 }
