@@ -11,8 +11,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/noctua-screening/noctua/test/tab"
 	"github.com/noctua-screening/noctua/test/shared"
+	"github.com/noctua-screening/noctua/test/tab"
 )
 
 const journeyTimeout = 8 * time.Minute // for six pictures on a busy machine of 2 cores
