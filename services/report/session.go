@@ -23,8 +23,6 @@ const (
 	// maxSessions bounds memory, and sessionsEach what one person takes of it; the oldest makes room.
 	maxSessions  = 1000
 	sessionsEach = 20
-	// signInBurst failed sign-ins by token are answered a minute; more are refused unseen. The token is long enough by itself.
-	signInBurst = 20
 )
 
 // session is somebody who signed in, by a token of which the hash is kept, or by an account. What they may do is looked up each time, so that
@@ -59,8 +57,6 @@ type sessions struct {
 	clock func() time.Time
 	mu    sync.Mutex
 	open  map[sessionID]session
-	// failed are the moments of the last failed sign-ins by token.
-	failed []time.Time
 }
 
 func newSessions(clock func() time.Time) *sessions {
@@ -162,23 +158,6 @@ func (s *sessions) endAll(secret string) {
 			delete(s.open, id)
 		}
 	}
-}
-
-// mayTry tells whether a sign-in by token may be tried now.
-func (s *sessions) mayTry() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	from := s.clock().Add(-time.Minute)
-	for len(s.failed) > 0 && s.failed[0].Before(from) {
-		s.failed = s.failed[1:]
-	}
-	return len(s.failed) < signInBurst
-}
-
-func (s *sessions) noteFailure() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failed = append(s.failed, s.clock())
 }
 
 // secure tells whether browsers reach the page by TLS: of this service, or of the proxy that --public-url names.

@@ -77,18 +77,20 @@ func (s *Service) signIn(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Service) signInByToken(w http.ResponseWriter, r *http.Request) error {
 	view := web.SignInView{Next: r.PostForm.Get("next"), ByToken: true}
-	if !s.sessions.mayTry() {
-		view.Problem = "Too many wrong tokens. Wait a minute and try again."
-		s.showSignIn(w, http.StatusTooManyRequests, view)
+	guessers := []guesser{{"address " + addressOf(r), freeOfAddress}}
+	if wait := s.guesses.begin(guessers); wait > 0 {
+		s.tooManyGuesses(w, r, view, "", "tokens", wait)
 		return nil
 	}
 	sum := token.Hash(strings.TrimSpace(r.PostForm.Get("token")))
 	person, known, err := s.deps.Authority.ByHash(sum)
+	if known || err != nil {
+		s.guesses.undo(guessers)
+	}
 	if err != nil {
 		return err
 	}
 	if !known || person.Clinics(access.Read, access.AllResources).None() {
-		s.sessions.noteFailure()
 		s.refusedSignIn(r, "", "signin-refused")
 		view.Problem = "That is not the token. Copy it whole, without spaces."
 		if known {
@@ -98,6 +100,15 @@ func (s *Service) signInByToken(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return s.letIn(w, r, person, session{tokenHash: sum}, localPath(view.Next))
+}
+
+// tooManyGuesses says how long to wait before another guess is looked at.
+func (s *Service) tooManyGuesses(w http.ResponseWriter, r *http.Request, view web.SignInView, name, what string, wait time.Duration) {
+	s.refusedSignIn(r, name, "signin-locked")
+	seconds := int(math.Ceil(wait.Seconds()))
+	w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	view.Problem = "Too many wrong " + what + ". Try again in " + waitInWords(seconds) + "."
+	s.showSignIn(w, http.StatusTooManyRequests, view)
 }
 
 // refusedSignIn records a refusal; name is of an account that there is, or "": what else people type may be a password.
@@ -119,11 +130,7 @@ func (s *Service) signInByPassword(w http.ResponseWriter, r *http.Request) error
 	}
 	guessers := s.guesses.guessers(name, found.Password, s.cookieOf(r, browserCookie), addressOf(r))
 	if wait := s.guesses.begin(guessers); wait > 0 {
-		s.refusedSignIn(r, found.Name, "signin-locked")
-		seconds := int(math.Ceil(wait.Seconds()))
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-		view.Problem = "Too many wrong passwords. Try again in " + waitInWords(seconds) + "."
-		s.showSignIn(w, http.StatusTooManyRequests, view)
+		s.tooManyGuesses(w, r, view, found.Name, "passwords", wait)
 		return nil
 	}
 	entry, right, err := s.deps.Accounts.Check(r.Context(), name, r.PostForm.Get("password"))
