@@ -53,6 +53,9 @@ func Program(t *testing.T) string {
 // and so do answers that are errors other than 401 and expected ones.
 func Open(t *testing.T, host string, timeout time.Duration, expected ...int) *Tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped by -short: a browser takes minutes beside the race detector, and races are none of its own")
+	}
 	program := Program(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true), chromedp.UserDataDir(t.TempDir()))
@@ -131,7 +134,8 @@ func (b *Tab) Shot(name string) {
 	if Evaluate[bool](b, `document.documentElement.scrollWidth > innerWidth`) {
 		b.T.Errorf("%s scrolls sideways", name)
 	}
-	const loaded = `Promise.all([...document.images].map((i) => { i.loading = "eager"; return i.decode().catch(() => 0); })).then(() => true)`
+	const loaded = `Promise.all([...[...document.images].map((i) => { i.loading = "eager"; return i.decode(); }),
+		...document.getAnimations().filter((a) => a.effect.getComputedTiming().endTime !== Infinity).map((a) => a.finished)].map((p) => p.catch(() => 0))).then(() => true)`
 	if _, err := chromedp.Run(b.Ctx, chromedp.Evaluate[bool](loaded, chromedp.EvalAwaitPromise)); err != nil {
 		b.T.Fatal(err)
 	}
@@ -163,6 +167,19 @@ func Evaluate[T any](b *Tab, expression string) T {
 		b.T.Fatalf("evaluating %s: %v", expression, err)
 	}
 	return got
+}
+
+// Until waits until an expression on the page is true.
+func (b *Tab) Until(expression string) {
+	b.T.Helper()
+	const pause = 50 * time.Millisecond
+	for !Evaluate[bool](b, expression) {
+		select {
+		case <-b.Ctx.Done():
+			b.T.Fatalf("%s never came true", expression)
+		case <-time.After(pause):
+		}
+	}
 }
 
 // Size sets the window and the colour scheme.

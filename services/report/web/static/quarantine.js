@@ -67,3 +67,6 @@
   };
   form.addEventListener("submit", run);
 })();
+
+// The first field that is wrong has the focus, also where the browser's autofocus came too late.
+document.querySelector("[aria-invalid=true]")?.focus();
