@@ -91,7 +91,7 @@ func TestQuarantineInABrowser(t *testing.T) {
 	b.run("who", chromedp.KeyEvent("   ")) // more than nothing, which the browser itself asks for
 	b.tabTo("#release-reason")
 	b.run("why", chromedp.KeyEvent("Seen at the camera.\r"), chromedp.WaitVisible("#release-by-wrong"))
-	b.Until(`document.activeElement.id === "release-by"`)
+	b.until("the focus", `document.activeElement.id === "release-by"`)
 	if got := b.text("#release-by-wrong"); !strings.HasPrefix(got, "Say who decides") {
 		t.Errorf("at the name: %q", got)
 	}
@@ -122,7 +122,7 @@ func TestQuarantineInABrowser(t *testing.T) {
 	b.run("who", chromedp.KeyEvent("Anna"))
 	b.tabTo("#release-reason")
 	b.run("why", chromedp.KeyEvent("The camera's own folder.\r"), chromedp.WaitVisible("#release-clinic-wrong"))
-	b.Until(`document.activeElement.id === "release-clinic"`)
+	b.until("the focus", `document.activeElement.id === "release-clinic"`)
 	if !evaluate[bool](b.ctx, t, `document.activeElement.id === "release-clinic"`) {
 		t.Error("the focus is not on the clinic")
 	}

@@ -66,7 +66,7 @@ func TestSystemWithPartsThatStop(t *testing.T) {
 		return func(ctx context.Context) (board.Finding, error) { return board.Finding{Lamp: board.Green}, ask(ctx) }
 	}
 	s, err := New(Deps{Blob: storage, Queue: queue, Store: index, Authority: k.authority, Photo: photo, Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
-		System: &System{Queue: queue.State, Parts: []board.Part{{Name: "NATS", Do: "start it", Check: answers(conn.Ready)}, {Name: "S3", Do: "start it", Check: answers(storage.Ready)}}}}, Config{Version: "test"})
+		System: &System{Queue: queue.State, Parts: []board.Part{{Name: "NATS", Do: "start it", Check: answers(conn.Ready)}, {Name: "S3", Do: "start it", Check: answers(storage.Ready)}}}}, Config{Version: "test", RequestBurst: 1 << 20})
 	k.must(err)
 	s.markReady()
 	handler := s.Handler()
@@ -112,6 +112,7 @@ func TestSystemWithPartsThatStop(t *testing.T) {
 	}
 	k.must(conn.Publish(t.Context(), k.accept(picture{1, 1})))
 	for !strings.Contains(doc.part("Segment workers").Text, "Pictures wait, and there is no worker") {
+		k.must(pause(t.Context(), 100*time.Millisecond))
 		doc = eventually("pictures wait", map[string]board.Lamp{"Segment workers": board.Red})
 	}
 	for _, line := range doc.Queue {

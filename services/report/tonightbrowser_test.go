@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/noctua-screening/noctua/pkg/phantom"
+	"github.com/noctua-screening/noctua/test/tab"
 )
 
 // until waits until an expression is true in the page.
@@ -36,6 +37,7 @@ const headlineIs = `document.querySelector(".verdict h1").textContent === %q`
 // night that is over fits on paper.
 func TestTonightInABrowser(t *testing.T) {
 	t.Parallel()
+	tab.Program(t)
 	k := newKit(t)
 	drawn := &eyes{drawn: map[string]*phantom.Photograph{}}
 	var listen net.ListenConfig

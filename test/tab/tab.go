@@ -34,9 +34,12 @@ type Tab struct {
 	weight int64
 }
 
-// Program finds the browser. Without it the test is skipped loudly; under CI it fails.
+// Program finds the browser. Without it the test is skipped loudly; under CI it fails. A test that starts something of its own asks first.
 func Program(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped by -short: a browser takes minutes beside the race detector, and races are none of its own")
+	}
 	for _, name := range []string{os.Getenv("NOCTUA_CHROMIUM"), "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"} {
 		if _, err := os.Stat(name); name != "" && err == nil {
 			return name
@@ -53,9 +56,6 @@ func Program(t *testing.T) string {
 // and so do answers that are errors other than 401 and expected ones.
 func Open(t *testing.T, host string, timeout time.Duration, expected ...int) *Tab {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("skipped by -short: a browser takes minutes beside the race detector, and races are none of its own")
-	}
 	program := Program(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true), chromedp.UserDataDir(t.TempDir()))
@@ -167,19 +167,6 @@ func Evaluate[T any](b *Tab, expression string) T {
 		b.T.Fatalf("evaluating %s: %v", expression, err)
 	}
 	return got
-}
-
-// Until waits until an expression on the page is true.
-func (b *Tab) Until(expression string) {
-	b.T.Helper()
-	const pause = 50 * time.Millisecond
-	for !Evaluate[bool](b, expression) {
-		select {
-		case <-b.Ctx.Done():
-			b.T.Fatalf("%s never came true", expression)
-		case <-time.After(pause):
-		}
-	}
 }
 
 // Size sets the window and the colour scheme.
