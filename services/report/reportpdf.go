@@ -88,6 +88,16 @@ func (s *Service) apiReportPDF(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	entity, etag := reportEntity(record.EntityReport, found, found.ReportID+"/"+pdfName), fmt.Sprintf(`"%d-pdf"`, found.Version)
+	w.Header().Set("Cache-Control", "private, no-cache")
+	if matches(r, etag) { // of a version there is one document for good: it is seen again, from the browser's memory, and neither fetched nor made
+		if err := s.audited(r, entity); err != nil {
+			return err
+		}
+	}
+	if notModified(w, r, etag, found.UpdatedAt) {
+		return nil
+	}
 	doc, err := s.documentOf(r.Context(), found)
 	if err != nil {
 		return err
@@ -96,13 +106,8 @@ func (s *Service) apiReportPDF(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// Of a version there is one document for good; that it is shown again, from the browser's memory, is recorded too.
-	if err := s.audited(r, reportEntity(record.EntityReport, found, found.ReportID+"/"+pdfName)); err != nil {
+	if err := s.audited(r, entity); err != nil {
 		return err
-	}
-	w.Header().Set("Cache-Control", "private, no-cache")
-	if notModified(w, r, fmt.Sprintf(`"%d-pdf"`, found.Version), found.UpdatedAt) {
-		return nil
 	}
 	w.Header().Set("Content-Type", "application/pdf")
 	w.Header().Set("Content-Length", fmt.Sprint(len(raw)))

@@ -118,6 +118,11 @@ func TestReportPDF(t *testing.T) {
 	k.photo = blue
 	k.open(k.path)
 	k.markReady()
+	// Who has it already gets none, and none is made for them; that they see it is recorded.
+	before := len(k.readings())
+	if w := k.get(address, "If-None-Match", first.Header().Get("ETag")); w.Code != http.StatusNotModified || len(k.pdfs()) != 0 || len(k.readings()) != before+1 {
+		t.Errorf("%d, there are %v, and %d more entries", w.Code, k.pdfs(), len(k.readings())-before)
+	}
 	if again := k.get(address); !bytes.Equal(again.Body.Bytes(), raw) {
 		t.Error("made again it has other bytes")
 	}
@@ -147,8 +152,8 @@ func TestReportPDF(t *testing.T) {
 			seen++
 		}
 	}
-	if seen != 6 {
-		t.Errorf("the audit log has %d looks at it, want 6", seen)
+	if seen != 7 {
+		t.Errorf("the audit log has %d looks at it, want 7", seen)
 	}
 	if w := k.get("/patients/" + fhir.PatientID(shaOf("patient", p.p))); !strings.Contains(w.Body.String(), address+"?version=") {
 		t.Error("the patient's page has no link to it")
