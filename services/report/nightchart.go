@@ -54,7 +54,7 @@ func drawCourse(pulses []store.Pulse, night time.Time, zone *time.Location) *web
 	const perHour = int(time.Hour / courseStep)
 	first = first / perHour * perHour // nights begin on the hour
 	last = max((last/perHour+1)*perHour, first+int(courseLeast/courseStep))
-	c := &web.Course{Width: courseWidth, Height: courseHeight, Left: courseLeft, Right: courseRight, Base: courseBase, StepMinutes: int(courseStep.Minutes())}
+	c := &web.Course{Width: courseWidth, Height: courseHeight, Left: courseLeft, Right: courseRight, StepMinutes: int(courseStep.Minutes())}
 	most, mostReceived, mostDealt := 1, 0, 0
 	at := func(n int) (p store.Pulse) {
 		if n < len(pulses) {

@@ -103,7 +103,7 @@ func (s *Service) addVersions(ctx context.Context, view *web.PatientView, doc *r
 			}
 		}
 		line := web.VersionView{Number: v.Version, Status: string(v.Status), StatusText: statusTexts[string(v.Status)], IssuedAt: v.IssuedAt, Changes: versionChanges(before, after),
-			Link: studyLink(patientKey, doc.ReportID), Document: fmt.Sprintf("/api/reports/%s?version=%d", doc.ReportID, v.Version), Shown: v.Version == doc.Version, Newest: v.Newest}
+			Link: studyLink(patientKey, doc.ReportID), Document: fmt.Sprintf("/api/reports/%s?version=%d", doc.ReportID, v.Version), Shown: v.Version == doc.Version}
 		if !v.Newest {
 			line.Link += fmt.Sprintf("&version=%d", v.Version)
 		}

@@ -191,7 +191,6 @@ func (s *Service) groupQuarantine(r *http.Request, f fileFilters, view *web.Quar
 	chip(f.code != "", cmp.Or(view.Reason, f.code), func(f *fileFilters) { f.code = "" })
 	chip(f.clinic != "", "Clinic "+clinicText(f.clinic), func(f *fileFilters) { f.clinic = "" })
 	chip(f.day != "", "Came on "+f.from.Format("2 Jan 2006"), func(f *fileFilters) { f.day = "" })
-	view.OpenTotal = view.Total
 	return nil
 }
 

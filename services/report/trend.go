@@ -124,9 +124,9 @@ func unitText(unit string) string {
 // stands a mark that says why not.
 func chart(doc *record.Report, s record.ReportSeries, values span) web.Chart {
 	c := web.Chart{Width: chartWidth, Height: chartHeight, Left: chartLeft, Right: chartWidth - chartRight, Top: chartTop, Bottom: chartHeight - chartBottom,
-		Eye: "OS", EyeName: "left eye", Text: s.Text}
+		Eye: "OS", Text: s.Text}
 	if s.Laterality == record.RightEye {
-		c.Eye, c.EyeName = "OD", "right eye"
+		c.Eye = "OD"
 	}
 	y := func(v float64) float64 { return rounded(values.at(v, c.Bottom, c.Top), 1) }
 	for _, v := range ticks(values, chartTicks) {

@@ -100,7 +100,7 @@ type Trend struct {
 
 // Chart is a curve over the visits of one eye: places in a drawing of Width × Height, what is drawn between the other four.
 type Chart struct {
-	Eye, EyeName             string
+	Eye                      string
 	Text                     string // what it says
 	Width, Height            float64
 	Left, Right, Top, Bottom float64
@@ -146,7 +146,7 @@ type VersionView struct {
 	IssuedAt           time.Time
 	Changes            []string // none: they are not looked up so far back
 	Link, Document     string
-	Shown, Newest      bool
+	Shown              bool
 }
 
 // Choice is a study or a version that can be chosen.

@@ -44,7 +44,6 @@ type QuarantineView struct {
 	Entered                RulingForm
 	AskLaterality          bool // for some of the files that are shown
 	AskPatient, AskClinic  bool
-	OpenTotal              int
 	Total, From, To        int
 	OpenLink, DecidedLink  string
 	PreviousLink, NextLink string

@@ -57,15 +57,15 @@ type ClinicLine struct {
 
 // Course draws what came and what was dealt with over a night. Lengths are in units of its view box.
 type Course struct {
-	Width, Height     float64
-	Left, Right, Base float64 // of the axis
-	Bars              []Bar   // received
-	Line              string  // dealt with: points of a polyline
-	Hours             []Tick
-	Levels            []Tick
-	Label             string
-	StepMinutes       int
-	Table             []CourseRow
+	Width, Height float64
+	Left, Right   float64 // of the axis
+	Bars          []Bar   // received
+	Line          string  // dealt with: points of a polyline
+	Hours         []Tick
+	Levels        []Tick
+	Label         string
+	StepMinutes   int
+	Table         []CourseRow
 }
 
 type Bar struct{ X, Y, Width, Height float64 }
