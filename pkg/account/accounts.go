@@ -10,20 +10,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/noctua-screening/noctua/pkg/access"
 	"github.com/noctua-screening/noctua/pkg/fault"
+	"github.com/noctua-screening/noctua/pkg/reread"
 )
 
 // FirstSignInFile lies beside the accounts from the first start until the password of OperatorName is changed, and says how to sign in.
 const FirstSignInFile = "FIRST-SIGN-IN.txt"
-
-// settled is how long after its last change the file is read again whatever its time says: two changes may come within one tick of the
-// file system's clock.
-const settled = 2 * time.Second
 
 // Config of Accounts.
 type Config struct {
@@ -41,12 +37,7 @@ type Accounts struct {
 	// nobody is what the password of a name is compared with that has no account, so that it takes as long.
 	nobody hashed
 
-	mu      sync.Mutex
-	known   bool
-	size    int64
-	changed time.Time
-	readAt  time.Time
-	entries []Entry
+	file *reread.File[[]Entry]
 }
 
 // Open returns the accounts of a file, which need not be there yet.
@@ -57,26 +48,11 @@ func Open(cfg Config) *Accounts {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Accounts{cfg: cfg, turns: newTurns(), nobody: hashed{cost: cfg.Cost, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}}
+	return &Accounts{cfg: cfg, file: reread.New[[]Entry](cfg.Path), turns: newTurns(), nobody: hashed{cost: cfg.Cost, salt: make([]byte, saltBytes), key: make([]byte, keyBytes)}}
 }
 
 // Entries are the accounts now, by name. Faults: Invalid accounts-damaged, Transient accounts-unreadable.
-func (a *Accounts) Entries() ([]Entry, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	info, err := os.Stat(a.cfg.Path)
-	if err == nil && a.known && info.Size() == a.size && info.ModTime().Equal(a.changed) && a.readAt.Sub(a.changed) > settled {
-		return a.entries, nil
-	}
-	a.known = false
-	readAt := time.Now() // the file system's clock, and not the one of the configuration
-	entries, err := a.read()
-	if err != nil || info == nil {
-		return entries, err
-	}
-	a.known, a.size, a.changed, a.readAt, a.entries = true, info.Size(), info.ModTime(), readAt, entries
-	return entries, nil
-}
+func (a *Accounts) Entries() ([]Entry, error) { return a.file.Get(a.read) }
 
 func (a *Accounts) read() ([]Entry, error) {
 	unreadable := func(err error) error {
@@ -315,9 +291,7 @@ func (a *Accounts) change(do func([]Entry) ([]Entry, error)) (err error) {
 	if err := writeFile(a.cfg.Path, raw); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	a.known = false
-	a.mu.Unlock()
+	a.file.Forget()
 	return nil
 }
 
